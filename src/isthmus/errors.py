@@ -1,0 +1,111 @@
+"""Every exception isthmus raises on purpose, as one tree.
+
+    IsthmusError                 something a user or a peer did; its text is one line for the user
+    ├── ConfigurationError       a file or a command line is wrong; carries every Problem found
+    │   └── UriError             a text is not a URI isthmus understands
+    ├── KeystoreError            a certificate, a key or a password file cannot be used
+    ├── BindError                an address cannot be listened on
+    ├── ConnectError             a connect could not be established; `status` is what a Web client is told
+    ├── TransportError           an established connection ended badly
+    │   └── StreamReset          ... because the other side reset it or vanished: bytes may be missing
+    └── WebSocketError           a peer broke RFC 6455, or a handshake was refused
+
+The cause, where there is one, is chained (`raise ... from cause`) and goes to the log.
+Anything else that is raised is a bug in isthmus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class IsthmusError(Exception):
+    """Something went wrong that isthmus foresees.
+
+    `str(error)` is one line for the user: who failed, doing what, and why.
+    `hint` is one more line that says what to do next, or empty.
+    """
+
+    hint: str = ""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a configuration.
+
+    `line` counts from 1; 0 means that no single line is to blame. `element` is the path of names that leads
+    to the place, as the user wrote them: `service/accept-options/ws.bind`.
+    """
+
+    file: str
+    line: int
+    element: str
+    what: str
+    allowed: str = ""
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        """Return the block that is shown to the user: one headline, then a line for each fact there is."""
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        block = [f"{place}: <{self.element}>: {self.what}" if self.element else f"{place}: {self.what}"]
+        if self.allowed:
+            block.append(f"    allowed: {self.allowed}")
+        if self.nearest:
+            block.append(f"    did you mean: {self.nearest}")
+        return "\n".join(block)
+
+
+class ConfigurationError(IsthmusError):
+    """A configuration cannot be used. `problems` has all that was found, in the order of the file."""
+
+    problems: tuple[Problem, ...]
+
+    def __init__(self, message: str, problems: Sequence[Problem] = (), *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
+
+
+class UriError(ConfigurationError):
+    """A text is not a URI that isthmus understands."""
+
+
+class KeystoreError(IsthmusError):
+    """A certificate, key, keystore or password file cannot be used. The text names the file."""
+
+
+class BindError(IsthmusError):
+    """An accept cannot listen.
+
+    The text is the whitepaper's: `Unable to bind to resource: URI[ @ BIND] cause: REASON`.
+    """
+
+
+class ConnectError(IsthmusError):
+    """A connect could not be established.
+
+    `status` is the HTTP status that tells a waiting Web client: 502 (the far side refused or failed)
+    or 504 (it did not answer in time).
+    """
+
+    status: int
+
+    def __init__(self, message: str, *, status: int = 502, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class TransportError(IsthmusError):
+    """An established connection ended badly."""
+
+
+class StreamReset(TransportError):
+    """The other side reset the connection or vanished: bytes may be missing, so the reset is passed on."""
+
+
+class WebSocketError(IsthmusError):
+    """A peer broke RFC 6455 or refused a handshake. `isthmus.websocket` has the kinds."""

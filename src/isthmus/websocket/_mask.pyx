@@ -1,0 +1,55 @@
+# cython: language_level=3
+"""The compiled twin of `mask.py`: the contracts are written there."""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy
+
+
+cdef void xor(uint8_t *out, const uint8_t *data, Py_ssize_t size, const uint8_t *key, int phase) noexcept nogil:
+    # `out` may be `data` itself. Words go through memcpy because nothing here is aligned.
+    cdef uint8_t[8] turned
+    cdef uint64_t word, mask
+    cdef Py_ssize_t i
+    for i in range(8):
+        turned[i] = key[(i + phase) & 3]
+    memcpy(&mask, turned, 8)
+    i = 0
+    while i + 8 <= size:
+        memcpy(&word, data + i, 8)
+        word ^= mask
+        memcpy(out + i, &word, 8)
+        i += 8
+    while i < size:
+        out[i] = data[i] ^ turned[i & 7]
+        i += 1
+
+
+def apply_mask(buffer, bytes key not None, int phase=0):
+    cdef Py_buffer view
+    if len(key) != 4 or phase < 0 or phase > 3:
+        raise ValueError("a mask key has 4 bytes and a phase of 0 to 3")
+    if type(buffer) is memoryview and buffer.readonly:
+        raise TypeError("cannot mask a read-only buffer in place")
+    PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+    xor(<uint8_t *> view.buf, <uint8_t *> view.buf, view.len, <const uint8_t *> PyBytes_AS_STRING(key), phase)
+    PyBuffer_Release(&view)
+
+
+def masked(bytes header not None, data, bytes key not None):
+    cdef Py_buffer view
+    cdef Py_ssize_t start = len(header)
+    cdef bytes frame
+    cdef uint8_t *out
+    if len(key) != 4:
+        raise ValueError("a mask key has 4 bytes")
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        frame = PyBytes_FromStringAndSize(NULL, start + view.len)
+        out = <uint8_t *> PyBytes_AS_STRING(frame)
+        memcpy(out, PyBytes_AS_STRING(header), start)
+        xor(out + start, <const uint8_t *> view.buf, view.len, <const uint8_t *> PyBytes_AS_STRING(key), 0)
+    finally:
+        PyBuffer_Release(&view)
+    return frame

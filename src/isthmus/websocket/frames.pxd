@@ -1,0 +1,50 @@
+# C types for frames.py, read by Cython only.
+cimport cython
+
+cdef object apply_mask, Utf8Validator
+
+cdef int _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG
+cdef Py_ssize_t _MAXIMUM_HEADER
+cdef int _MAXIMUM_CONTROL
+
+@cython.locals(first=int, mask_bit=int, start=bytes)
+cpdef bytes header(int opcode, unsigned long long length, bint fin=*, bytes mask_key=*)
+
+
+cdef class FrameReader:
+    cdef object _messages
+    cdef object _controls
+    cdef bint _expect_mask
+    cdef bint _stopped
+    cdef bint _in_frame
+    cdef bint _in_message
+    cdef bint _fin
+    cdef readonly bint text
+    cdef int _opcode
+    cdef int _phase
+    cdef long long _maximum
+    cdef long long _message_size
+    cdef long long _left
+    cdef bytes _head
+    cdef bytes _key
+    cdef bytes _control
+    cdef object _utf8
+
+    cpdef stop(self)
+
+    @cython.locals(end=Py_ssize_t, position=Py_ssize_t, size=Py_ssize_t, kept=Py_ssize_t, head=bytes)
+    cpdef receive(self, data)
+
+    @cython.locals(available=Py_ssize_t, first=int, second=int, opcode=int, control=bint, size=int,
+                   length="long long")
+    cdef int _begin(self, bytes head) except -1
+
+    @cython.locals(ended=bint, final=bint, payload=bytes)
+    cdef _take(self, piece, Py_ssize_t size)
+
+    @cython.locals(good=Py_ssize_t)
+    cdef _check_text(self, piece, Py_ssize_t size, bint final)
+
+    cdef _control_received(self, bytes payload)
+
+    cdef _wrong(self, reason)

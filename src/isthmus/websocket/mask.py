@@ -1,0 +1,63 @@
+"""Masking (RFC 6455 5.3): XOR of a payload with a four-byte key.
+
+`apply_mask` and `masked` are compiled (`_mask.pyx`) where the extension was built and are the plain functions
+below elsewhere; both do the same. ISTHMUS_PURE=1 in the environment forces the plain ones.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+WritableBuffer: TypeAlias = bytearray | memoryview
+
+# Measured: below this size one XOR of two big integers wins, above it four translations, one a key byte.
+_LANES_FROM = 512
+_TABLES = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
+
+
+def _xor(data: Buffer, key: bytes) -> bytes | bytearray:
+    size = len(data)
+    if size < _LANES_FROM:
+        repeated = (key * (size // 4 + 1))[:size]
+        number = int.from_bytes(data, "little") ^ int.from_bytes(repeated, "little")
+        return number.to_bytes(size, "little")
+    lanes = bytearray(data)
+    for lane in range(4):
+        lanes[lane::4] = lanes[lane::4].translate(_TABLES[key[lane]])
+    return lanes
+
+
+def plain_apply_mask(buffer: WritableBuffer, key: bytes, phase: int = 0) -> None:
+    """XOR `buffer` in place with the four-byte `key`, whose byte `phase` (0 to 3) meets the first byte.
+
+    Raises ValueError for a key or phase that cannot be, TypeError for a buffer that cannot be written.
+    """
+    if len(key) != 4 or not 0 <= phase <= 3:
+        raise ValueError("a mask key has 4 bytes and a phase of 0 to 3")
+    if isinstance(buffer, memoryview) and buffer.readonly:
+        raise TypeError("cannot mask a read-only buffer in place")
+    # Through a view, which can never change the size of a bytearray.
+    memoryview(buffer)[:] = _xor(buffer, key[phase:] + key[:phase] if phase else key)
+
+
+def plain_masked(header: bytes, data: Buffer, key: bytes) -> bytes:
+    """Return `header` followed by `data` masked with `key`; `data` itself is left as it is."""
+    if len(key) != 4:
+        raise ValueError("a mask key has 4 bytes")
+    return header + _xor(data, key)
+
+
+apply_mask = plain_apply_mask
+masked = plain_masked
+if os.environ.get("ISTHMUS_PURE") != "1":
+    try:
+        from isthmus.websocket import _mask
+    except ImportError:
+        pass  # not built: the plain ones serve
+    else:
+        apply_mask = _mask.apply_mask
+        masked = _mask.masked
+
+COMPILED = apply_mask is not plain_apply_mask

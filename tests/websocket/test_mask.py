@@ -1,0 +1,84 @@
+"""mask.py and its compiled twin: the same results, in place or not."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.websocket import mask
+
+TWINS = [pytest.param((mask.plain_apply_mask, mask.plain_masked), id="plain")]
+if mask.COMPILED:
+    TWINS.append(pytest.param((mask.apply_mask, mask.masked), id="compiled"))
+
+keys = st.binary(min_size=4, max_size=4)
+
+
+def xor(data: bytes, key: bytes, phase: int = 0) -> bytes:
+    """RFC 6455 5.3, word for word: octet i of the result is octet i XOR octet i mod 4 of the key."""
+    return bytes(byte ^ key[(i + phase) % 4] for i, byte in enumerate(data))
+
+
+@pytest.mark.parametrize("twin", TWINS)
+@given(data=st.binary(max_size=1500), key=keys, phase=st.integers(0, 3))
+def test_masks_as_the_rfc_says(twin: Any, data: bytes, key: bytes, phase: int) -> None:
+    apply_mask, masked = twin
+    in_bytearray = bytearray(data)
+    apply_mask(in_bytearray, key, phase)
+    assert in_bytearray == xor(data, key, phase)
+    inside = bytearray(b"<" + data + b">")
+    apply_mask(memoryview(inside)[1:-1], key, phase)
+    assert inside == b"<" + xor(data, key, phase) + b">", "no byte beside the buffer is touched"
+    for kind in (bytes, bytearray, memoryview):
+        given_data = kind(data)
+        assert masked(b"head", given_data, key) == b"head" + xor(data, key)
+        assert bytes(given_data) == data
+
+
+@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 7, 8, 9, 511, 512, 513, 65536, 65537])
+def test_masking_twice_gives_the_data_back(twin: Any, size: int) -> None:
+    data = os.urandom(size)
+    buffer = bytearray(data)
+    twin[0](buffer, b"\x01\x80\xff\x00")
+    assert buffer == xor(data, b"\x01\x80\xff\x00")
+    twin[0](memoryview(buffer), b"\x01\x80\xff\x00", 0)
+    assert buffer == data
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_refuses_what_cannot_be_masked(twin: Any) -> None:
+    apply_mask, masked = twin
+    for key, phase in ((b"abc", 0), (b"abcde", 0), (b"abcd", 4), (b"abcd", -1)):
+        with pytest.raises(ValueError, match="4 bytes"):
+            apply_mask(bytearray(8), key, phase)
+    with pytest.raises(ValueError, match="4 bytes"):
+        masked(b"", b"data", b"abc")
+    with pytest.raises(TypeError, match="read-only"):
+        apply_mask(memoryview(b"constant"), b"abcd")
+
+
+def test_the_environment_forces_the_plain_one() -> None:
+    code = "from isthmus.websocket import mask; print(mask.COMPILED)"
+    environment = {**os.environ, "ISTHMUS_PURE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_the_compiled_one_is_used_where_it_was_built() -> None:
+    try:
+        built = importlib.import_module("isthmus.websocket._mask")
+    except ImportError:
+        pytest.skip("the extension was not built")
+    if os.environ.get("ISTHMUS_PURE") == "1":
+        pytest.skip("ISTHMUS_PURE is set")
+    assert mask.apply_mask is built.apply_mask
