@@ -8,6 +8,7 @@
     ├── ConnectError             a connect could not be established; `status` is what a Web client is told
     ├── TransportError           an established connection ended badly
     │   └── StreamReset          ... because the other side reset it or vanished: bytes may be missing
+    │       └── StreamCut        ... or stopped without saying that this is the end
     └── WebSocketError           a peer broke RFC 6455, or a handshake was refused
 
 The cause, where there is one, is chained (`raise ... from cause`) and goes to the log.
@@ -105,6 +106,13 @@ class TransportError(IsthmusError):
 
 class StreamReset(TransportError):
     """The other side reset the connection or vanished: bytes may be missing, so the reset is passed on."""
+
+
+class StreamCut(StreamReset):
+    """The connection stopped without the end that its layer asks for (TLS: close_notify, RFC 8446 6.1).
+
+    Bytes may be missing, unless what is above had an end of its own (a WebSocket: both Close frames).
+    """
 
 
 class WebSocketError(IsthmusError):

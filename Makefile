@@ -1,0 +1,68 @@
+# One-word goals; `make` alone lists them. Everything is installed into .venv and build, nothing elsewhere.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PURE := build/pure
+SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c '$(SUITABLE)' 2>/dev/null && echo $$name && break; done)
+WORKERS ?= $(shell count=$$(nproc 2>/dev/null || echo 2); [ $$count -ge 2 ] && echo $$count || echo 2)
+
+# An editable install runs the Python files as they are; what is compiled has to be built again when it changes.
+COMPILED := $(shell find src -name '*.pyx' -o -name '*.pxd') \
+	$(wildcard $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd')))
+INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
+
+.PHONY: help setup demo test check bench format clean
+.DELETE_ON_ERROR:
+
+help: ## list these goals
+	@echo "make GOAL, where GOAL is one of"
+	@sed -n 's/^\([a-z]*\):.* ## /  \1	/p' Makefile | expand -t 12
+
+setup: $(VENV)/isthmus.stamp ## install isthmus into .venv (PYTHON=python3.12 chooses the Python)
+ifneq ($(origin PYTHON),file)
+	@[ "$$($(BIN)/python -c 'import sys; print(sys.version)')" = "$$($(PYTHON) -c 'import sys; print(sys.version)')" ] \
+	|| { echo "$(VENV) has another Python than $(PYTHON): make clean first" >&2; exit 1; }
+endif
+	@$(BIN)/isthmus version
+
+demo: $(VENV)/isthmus.stamp ## two gateways and an echo server on this machine, each step told
+	@$(BIN)/python demo/demo.py
+
+test: $(VENV)/test.stamp ## all tests, then those without processes again on the uncompiled code
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGUMENTS)
+	@rm -rf $(PURE) && mkdir -p $(PURE) && cp -R src/isthmus $(PURE)/ && find $(PURE) -name '*.so' -delete
+	ISTHMUS_EXPECT=pure PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/system $(ARGUMENTS)
+
+check: $(VENV)/check.stamp ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+
+bench: $(VENV)/test.stamp ## speed, as ratios to two haproxy hops
+	$(BIN)/python bench/run.py $(ARGUMENTS)
+
+format: $(VENV)/check.stamp ## put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove all that was made here
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src -name '*.so' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "isthmus needs Python 3.11 or later. On Debian: apt-get install python3" >&2; exit 1; }
+	@$(PYTHON) -c '$(SUITABLE)' || { echo "$(PYTHON) is not Python 3.11 or later" >&2; exit 1; }
+	@if command -v uv >/dev/null; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); \
+	elif $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
+	else echo "$(PYTHON) cannot make a virtual environment. On Debian: apt-get install python3-venv" >&2; exit 1; fi
+
+$(VENV)/isthmus.stamp: pyproject.toml setup.py $(COMPILED) | $(BIN)/python
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/test.stamp $(VENV)/check.stamp: $(VENV)/%.stamp: $(VENV)/isthmus.stamp
+	$(INSTALL) --editable '.[test,check]'
+	@touch $(VENV)/test.stamp $(VENV)/check.stamp

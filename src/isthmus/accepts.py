@@ -1,0 +1,157 @@
+"""Every accept of a gateway: what is bound, and what becomes of the connections that come there.
+
+scheme           a new connection becomes
+------------------------------------------------------------------------------------------
+tcp, unix        a `SocketIncoming`, offered to the service at once
+ssl, tls         TLS, then a `StreamIncoming`
+ws, http         a `Front`, shared by all accepts of the same port, told apart by Host and path
+wss, https       TLS, then the same
+stdio            one `SocketIncoming`, when the gateway starts
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from isthmus.config.model import AcceptOptions, Bind, GatewayOptions, Service
+from isthmus.services.base import HttpService, StreamService
+from isthmus.transports import listen, stdio
+from isthmus.transports.accept import SocketIncoming, StreamIncoming
+from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
+from isthmus.transports.listen import Listening, Quota
+from isthmus.transports.tcp import TcpTransport
+from isthmus.transports.tls import accept_tls
+from isthmus.uri import Address
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from isthmus.transports.http import HttpBridge
+
+Accepted = Callable[[socket.socket], None]
+ServerContext = Callable[[Address, AcceptOptions], ssl.SSLContext]
+
+
+class Accepts:
+    """The accepts of one gateway: `add` each service (which binds), then `listen`, later `stop_listening`.
+
+    `server_context` makes the TLS settings for a secure accept. Must be used on the running loop.
+    """
+
+    def __init__(self, options: GatewayOptions, server_context: ServerContext) -> None:
+        self.lines: list[str] = []
+        """One for each accept, as start-up shows them: `uri` or `uri @ bind`."""
+        self.bridges: list[HttpBridge] = []
+        self.quota = Quota(options.maximum_connections)
+        self._options = options
+        self._server_context = server_context
+        self._loop = asyncio.get_running_loop()
+        self._fronts: dict[tuple[str, int], Front] = {}
+        self._listening: list[tuple[Listening, Address, Bind | None]] = []
+        self._standard: SocketIncoming | None = None
+        self._standard_service: StreamService | None = None
+
+    def add(self, service: Service, running: StreamService | HttpService) -> None:
+        """Bind the accepts of one service. Raises `BindError`, `KeystoreError` or `ConfigurationError`."""
+        for address in service.accepts:
+            at = service.accept_options.bind_for(address.scheme)
+            self.lines.append(f"{address} @ {at}" if at is not None else str(address))
+            if address.scheme == "stdio":
+                self._standard = SocketIncoming(self._loop, address, stdio.open_socket())
+                self._standard_service = cast("StreamService", running)
+            elif address.kind.web:
+                place = (at.host, at.port) if at is not None else (address.host, address.port)
+                front = self._fronts.get(place)
+                if front is None:
+                    front = Front(
+                        Router(),
+                        head_timeout=self._options.http_head_timeout,
+                        maximum_head_size=self._options.http_maximum_head_size,
+                    )
+                    accepted = self._web(front, address, service.accept_options)
+                    self._bind(address, at, accepted)
+                    self._fronts[place] = front
+                self._route(front, address, service, running)
+            else:
+                accepted = self._stream(address, service.accept_options, cast("StreamService", running))
+                self._bind(address, at, accepted)
+
+    def listen(self) -> None:
+        """Accept connections from now on. Raises `BindError`."""
+        for listening, address, at in self._listening:
+            try:
+                listening.start(self._options.accept_backlog)
+            except OSError as error:
+                # Two sockets may be bound to one port, but only one of them can listen.
+                raise listen.bind_error(address, at, error) from error
+        if self._standard is not None and self._standard_service is not None:
+            self._standard_service.incoming(self._standard)
+
+    def stop_listening(self) -> None:
+        """Close every listening socket, also those that were only bound."""
+        for listening, _, _ in self._listening:
+            listening.stop()
+        self._listening.clear()
+
+    def _bind(self, address: Address, at: Bind | None, accepted: Accepted) -> None:
+        self._listening += [
+            (Listening(bound, self.quota, accepted), address, at) for bound in listen.bind(address, at)
+        ]
+
+    def _stream(self, address: Address, options: AcceptOptions, service: StreamService) -> Accepted:
+        loop = self._loop
+        if not address.kind.secure:
+            return lambda accepted: service.incoming(SocketIncoming(loop, address, accepted))
+        context = self._server_context(address, options)
+        timeout = self._options.http_head_timeout
+
+        def secure(accepted: socket.socket) -> None:
+            # A stream needs half-close, which only the layer has.
+            receiver = StreamIncoming(address, service.incoming)
+            accept_tls(accepted, context, receiver, handshake_timeout=timeout, kind="layer")
+
+        return secure
+
+    def _web(self, front: Front, address: Address, options: AcceptOptions) -> Accepted:
+        loop = self._loop
+        if not address.kind.secure:
+            return lambda accepted: TcpTransport(loop, accepted).start(front.receiver())
+        context = self._server_context(address, options)
+        timeout, kind = self._options.http_head_timeout, self._options.tls_transport
+
+        def secure(accepted: socket.socket) -> None:
+            accept_tls(accepted, context, front.receiver(), handshake_timeout=timeout, kind=kind)
+
+        return secure
+
+    def _route(
+        self, front: Front, address: Address, service: Service, running: StreamService | HttpService
+    ) -> None:
+        if address.kind.stream:
+            stream = cast("StreamService", running)
+            front.router.websockets.append(WebSocketRoute(address, service.accept_options, stream.incoming))
+            return
+        front.router.https.append(HttpRoute(address, cast("HttpService", running)))
+        if front.bridge is None:
+            front.bridge = self._bridge(front, service.accept_options.http_keepalive_timeout)
+
+    def _bridge(self, front: Front, keepalive_timeout: float) -> HttpBridge:
+        # aiohttp takes a noticeable time to import: only a configuration that needs it pays.
+        from isthmus.transports.http import HttpBridge
+
+        def resolve(request: web.BaseRequest) -> HttpService | None:
+            route = front.router.find_http(request.host, request.rel_url.raw_path)
+            return None if route is None else route.service
+
+        bridge = HttpBridge(
+            resolve,
+            keepalive_timeout=keepalive_timeout,
+            maximum_head_size=self._options.http_maximum_head_size,
+            upgrade=front.upgrade,
+        )
+        self.bridges.append(bridge)
+        return bridge

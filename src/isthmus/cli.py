@@ -1,0 +1,398 @@
+"""The `isthmus` command.
+
+Exit codes: 0 done, or stopped as asked; 1 failed while running; 2 a bad command line or configuration. What a
+user did wrong is told in a line or a block on standard error, never as a traceback.
+
+Each command imports what it needs when it runs, so that `--help` and `version` answer at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal, ParamSpec
+
+import typer
+
+from isthmus import console
+from isthmus.console import Level
+from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
+
+log = logging.getLogger("isthmus")
+P = ParamSpec("P")
+
+_HELP = """
+Join two networks over the Web: TCP in, WebSocket across, TCP out.
+
+An application connects to one gateway, the traffic crosses the Web over
+WebSocket, and another gateway hands it to the server. Neither of them knows.
+
+A gateway from a Kaazing configuration file:
+
+    isthmus check conf/gateway-config-minimal.xml
+    isthmus start --config conf/gateway-config-minimal.xml
+
+Without a file, from a local port to a service behind a gateway:
+
+    isthmus proxy tcp://127.0.0.1:2222 wss://gw.example.com/ssh
+
+As the ProxyCommand of ssh, without a port:
+
+    ssh -o ProxyCommand='isthmus proxy - wss://gw.example.com/ssh' me@host
+"""
+
+app = typer.Typer(
+    name="isthmus",
+    help=_HELP,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command that the process's arguments name, and end the process with its exit code."""
+    app(prog_name="isthmus")
+
+
+def _reported(command: Callable[P, int]) -> Callable[P, None]:
+    """Make a command of a function that returns an exit code: what it raises becomes a message and a code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        raise typer.Exit(_exit_code(lambda: command(*args, **kwargs)))
+
+    return run
+
+
+def _exit_code(command: Callable[[], int]) -> int:
+    console.start()  # so that the command can say what is wrong with its own logging
+    try:
+        return command()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # nobody reads our output any more, `head` for one
+        raise
+    except IsthmusError as error:
+        console.report(error)
+        return 2 if isinstance(error, (ConfigurationError, KeystoreError)) else 1
+    except Exception as error:  # the last resort for bugs
+        if log.isEnabledFor(logging.DEBUG):
+            log.exception("internal error")
+        else:
+            log.error("internal error: %s: %s", type(error).__name__, error)
+            log.error("This is a fault in isthmus: please report it, with what --log-level debug shows")
+        return 1
+
+
+def _are_settings(words: list[str] | None) -> list[str]:
+    for word in words or ():
+        if not word.partition("=")[0].strip() or "=" not in word:
+            raise typer.BadParameter(
+                f"{word!r} is not name=value, for example gateway.hostname=gw.example.com"
+            )
+    return words or []
+
+
+def _settings(words: list[str] | None) -> dict[str, str]:
+    pairs = (word.partition("=") for word in words or ())
+    return {name.strip(): value for name, _, value in pairs}
+
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        callback=_are_settings,
+        help="The value of a property, stronger than the file's own. May be repeated.",
+    ),
+]
+LogLevel = Annotated[
+    Level, typer.Option("--log-level", envvar="ISTHMUS_LOG_LEVEL", help="The least that is said.")
+]
+LogFile = Annotated[
+    Path | None, typer.Option("--log-file", metavar="FILE", help="Log to this file as well, with the time.")
+]
+ConfigurationFile = Annotated[Path, typer.Argument(metavar="FILE", help="A configuration, XML or TOML.")]
+
+
+@app.command()
+@_reported
+def start(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            envvar="GATEWAY_CONFIG",
+            help="The configuration, XML or TOML; else conf/gateway-config.xml of the home.",
+        ),
+    ] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            metavar="DIR",
+            envvar="GATEWAY_HOME",
+            help="The folder that has web/; else the parent of the configuration's conf/ folder.",
+        ),
+    ] = None,
+    settings: Settings = None,
+    log_level: LogLevel = Level.INFO,
+    log_file: LogFile = None,
+) -> int:
+    """Start a gateway, and run it until SIGTERM or Ctrl-C.
+
+    The first of these lets what is in flight end, for stop.timeout at most; a second one stops at once.
+
+        isthmus start --config conf/gateway-config-minimal.xml
+
+        isthmus start --config gateway.toml --set gateway.hostname=gw.example.com
+    """
+    console.start(log_level, log_file)
+    file = _configuration(config, home)
+    from isthmus.config import load
+
+    loaded = load(file, _settings(settings))
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    from isthmus import gateway
+
+    return gateway.run(
+        loaded.config, source=str(file), directory=loaded.directory, home=home or _home_of(file)
+    )
+
+
+@app.command()
+@_reported
+def proxy(
+    accept: Annotated[
+        str, typer.Argument(metavar="ACCEPT", help="Where to listen, or - for stdin and stdout.")
+    ],
+    connect: Annotated[str, typer.Argument(metavar="CONNECT", help="Where each connection goes.")],
+    truststore: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Certificates to believe (PEM or PKCS12), instead of the system's."
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Believe any certificate of the server. For tests only.")
+    ] = False,
+    keystore: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificate for a wss or ssl ACCEPT (PEM or PKCS12)."),
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Private key, where --keystore has none.")
+    ] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the password of --keystore.")
+    ] = None,
+    connect_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.001, help="How long reaching CONNECT may take.")
+    ] = 10.0,
+    log_level: LogLevel = Level.INFO,
+    log_file: LogFile = None,
+) -> int:
+    """Join one ACCEPT to one CONNECT, without a configuration file.
+
+    Addresses are URIs: tcp, ssl, ws, wss, unix. A path in a ws or wss address names the service.
+
+        isthmus proxy tcp://127.0.0.1:2222 wss://gw.example.com/ssh
+
+        isthmus proxy ws://0.0.0.0:8080/ssh tcp://127.0.0.1:22
+
+        ssh -o ProxyCommand='isthmus proxy - wss://gw.example.com/ssh' me@host
+
+    With - only warnings and errors are logged, unless --log-level is debug.
+    """
+    from isthmus import uri
+
+    source = uri.parse(accept)
+    if source.scheme == "stdio" and log_level is Level.INFO:
+        log_level = Level.WARN
+    console.start(log_level, log_file)
+    destination = uri.parse(connect)
+    from isthmus.config import proxy_config
+    from isthmus.config.model import ConnectOptions, Keystore, Security
+
+    def store(file: Path | None, **more: Path | None) -> Keystore | None:
+        kind: Literal["PEM", "PKCS12"] = "PEM"
+        if file is not None and file.suffix.lower() in (".p12", ".pfx"):
+            kind = "PKCS12"
+        return Keystore(type=kind, file=file, **more) if file is not None else None
+
+    config = proxy_config(
+        source,
+        destination,
+        connect_options=ConnectOptions(
+            connect_timeout=connect_timeout, verify_server="none" if insecure else "required"
+        ),
+        security=Security(
+            keystore=store(keystore, key_file=key_file, password_file=password_file),
+            truststore=store(truststore),
+        ),
+    )
+    from isthmus import gateway
+
+    return gateway.run(
+        config, source=f"none (isthmus proxy {accept} {connect})", directory=Path.cwd(), home=_packaged_home()
+    )
+
+
+_NOTE_WORDS = {"ERROR": "error", "WARN": "warning", "HINT": "hint"}
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' if number != 1 else ''}"
+
+
+@app.command()
+@_reported
+def check(
+    file: ConfigurationFile,
+    settings: Settings = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show defaults too.")] = False,
+    log_level: LogLevel = Level.INFO,
+) -> int:
+    """Say what a configuration would do, and what is wrong with it. Starts nothing.
+
+    Exit code 0: it can be started, though there may be warnings. 2: it cannot.
+
+        isthmus check conf/gateway-config-minimal.xml
+
+        isthmus check gateway.toml --set gateway.hostname=gw.example.com
+    """
+    console.start(log_level)
+    from rich.console import Console
+
+    from isthmus.config import load
+    from isthmus.config.explain import explain, render
+    from isthmus.config.machine import Machine
+
+    report = explain(load(file, _settings(settings)), Machine.here(), verbose=verbose)
+    output = Console(highlight=False)
+    render(report, output)
+    levels = [note.level for note in report.notes]
+    found = [_count(levels.count(level), word) for level, word in _NOTE_WORDS.items() if level in levels]
+    verdict = "cannot be started here" if report.failed else "can be started"
+    output.print(
+        f"\n{file} {verdict}: {', '.join(found) or 'nothing to complain of'}", soft_wrap=True, markup=False
+    )
+    return 2 if report.failed else 0
+
+
+@app.command()
+@_reported
+def convert(file: ConfigurationFile, settings: Settings = None, log_level: LogLevel = Level.INFO) -> int:
+    """Print a configuration as TOML, with properties and defaults resolved.
+
+    Keep the result in the same folder: keystores are relative to it.
+
+        isthmus convert conf/gateway-config.xml > conf/gateway-config.toml
+    """
+    console.start(log_level)
+    from isthmus.config import load, toml
+
+    typer.echo(toml.dumps(load(file, _settings(settings))), nl=False)
+    return 0
+
+
+@app.command()
+@_reported
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
+    log_level: LogLevel = Level.INFO,
+) -> int:
+    """Make a GATEWAY_HOME: a first configuration, bin/gateway.start, home page, error pages.
+
+    isthmus init gateway
+
+    gateway/bin/gateway.start
+    """
+    console.start(log_level)
+    from isthmus import home
+
+    for written in home.install(directory, force=force):
+        typer.echo(written)
+    typer.echo(f"Start it with: {directory / 'bin' / 'gateway.start'}")
+    return 0
+
+
+@app.command()
+@_reported
+def version() -> int:
+    """Say which isthmus this is and what it runs on. Put this into bug reports.
+
+    isthmus version
+    """
+    for name, value in _installation():
+        typer.echo(f"{name:<12}{value}")
+    return 0
+
+
+def _configuration(config: Path | None, home: Path | None) -> Path:
+    """Return the file to start: the one that is named, else the home's own, else the home's first one."""
+    if config is not None:
+        return config
+    if home is None:
+        raise ConfigurationError(
+            "nothing says which configuration to start",
+            hint="add --config FILE, or make a home to begin with: isthmus init gateway",
+        )
+    own = home / "conf" / "gateway-config.xml"
+    first = home / "conf" / "gateway-config-minimal.xml"
+    return own if own.exists() or not first.exists() else first
+
+
+def _home_of(file: Path) -> Path:
+    folder = file.resolve().parent
+    return folder.parent if folder.name == "conf" else _packaged_home()
+
+
+def _packaged_home() -> Path:
+    from isthmus import home
+
+    return Path(home.__file__).parent
+
+
+def _installation() -> Iterator[tuple[str, str]]:
+    """Tell what runs here, one name and value each."""
+    import platform
+    import ssl
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
+    from isthmus import __version__
+    from isthmus.websocket import frames
+
+    def installed(package: str) -> str:
+        try:
+            return version_of(package)
+        except PackageNotFoundError:
+            return "not installed"
+
+    compiled = not str(frames.__file__).endswith(".py")
+    yield "isthmus", __version__
+    yield (
+        "inner loops",
+        "compiled" if compiled else "not compiled: isthmus was installed without a C compiler",
+    )
+    yield "Python", f"{platform.python_implementation()} {platform.python_version()} on {platform.platform()}"
+    uvloop = installed("uvloop")
+    yield "event loop", "asyncio" if uvloop == "not installed" else f"uvloop {uvloop}"
+    yield "aiofastnet", installed("aiofastnet")
+    yield "OpenSSL", f"{ssl.OPENSSL_VERSION} (Python's ssl), {_openssl_of_cryptography()} (cryptography)"
+
+
+def _openssl_of_cryptography() -> str:
+    from cryptography.hazmat.backends.openssl.backend import backend
+
+    return backend.openssl_version_text()

@@ -1,0 +1,25 @@
+"""Which options can have an effect on which addresses: the first word of an option's name says it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from isthmus.uri import Address
+
+
+def applies(option: str, addresses: Iterable[Address]) -> bool:
+    """Tell whether `option` (of accept- or connect-options) means anything for a service with `addresses`.
+
+    A bind is for its own scheme only, `ssl.*` for schemes with TLS, `ws.*` for WebSocket, `http.*` for all
+    that begin with HTTP; the others are for every address.
+    """
+    word, _, rest = option.partition(".")
+    if rest == "bind":
+        return any(address.scheme == word for address in addresses)
+    if word == "ssl":
+        return any(address.kind.secure for address in addresses)
+    if word == "ws":
+        return any(address.scheme in ("ws", "wss") for address in addresses)
+    if word == "http":
+        return any(address.kind.web for address in addresses)
+    return any(True for _ in addresses)

@@ -1,0 +1,382 @@
+"""`Document` -> `GatewayConfig`: every name, every value and every rule is checked, and all problems are told
+at once.
+
+The order is: replace `${}`; read each section against its class of the model (unknown and unsupported names,
+double ones, values); merge `service-defaults`; name the services; then `config.checks` looks at them
+together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pydantic import ValidationError
+
+from isthmus import uri
+from isthmus.config import checks
+from isthmus.config.applies import applies
+from isthmus.config.document import Document, Node, failure
+from isthmus.config.model import (
+    AcceptOptions,
+    ConnectOptions,
+    GatewayConfig,
+    GatewayOptions,
+    Keystore,
+    ProxyProperties,
+    Section,
+    Security,
+    Service,
+)
+from isthmus.config.nearest import nearest
+from isthmus.config.service_types import SERVICE_TYPES, ServiceType
+from isthmus.config.substitution import substitute
+from isthmus.config.units import NotAllowed, shown
+from isthmus.config.unsupported import ELEMENTS, VALUES
+from isthmus.errors import Problem, UriError
+from isthmus.uri import Address
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Lines = Mapping[tuple[str | int, ...], int]
+"""Where each part of a configuration was written: ("service", 0, "accept-options", "ws.bind") -> line."""
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+_ROOT = ("properties", "service", "service-defaults", "security", "gateway-options")
+_SERVICE = (
+    "name",
+    "type",
+    "description",
+    "accept",
+    "connect",
+    "properties",
+    "accept-options",
+    "connect-options",
+)
+_REPEATED = ("service", "accept", "connect")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A configuration and what is known about where it came from."""
+
+    config: GatewayConfig
+    lines: Lines
+    warnings: tuple[Problem, ...]
+
+
+def build(document: Document, settings: Mapping[str, str]) -> Built:
+    """Give a document its meaning. Raises `ConfigurationError` with every problem there is."""
+    builder = _Builder(document)
+    config = builder.gateway(settings)
+    if document.problems:
+        raise failure(document.file, document.problems)
+    return Built(config, builder.lines, tuple(builder.warnings))
+
+
+@dataclass
+class _Defaults:
+    """The valid values of `service-defaults`, by name."""
+
+    accept: dict[str, Any] = field(default_factory=dict)
+    connect: dict[str, Any] = field(default_factory=dict)
+
+
+class _Builder:
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.lines: dict[tuple[str | int, ...], int] = {}
+        self.warnings: list[Problem] = []
+
+    def gateway(self, settings: Mapping[str, str]) -> GatewayConfig:
+        sections = self.children(self.document.root, "gateway-config", _ROOT)
+        self.warnings += substitute(self.document, settings)
+        defaults = self.service_defaults(sections)
+        security = self.security(sections)
+        options = GatewayOptions()
+        for node in sections.get("gateway-options", []):
+            options = self.section(GatewayOptions, node, "gateway-options", ("gateway-options",))[0]
+        nodes = sections.get("service", [])
+        services = [self.service(node, index, defaults) for index, node in enumerate(nodes)]
+        services = checks.named(services)
+        if not nodes:
+            self.document.wrong(self.document.root, "there is no service", "at least one <service>")
+        self.document.problems += checks.check(services, self.document.file, self.lines)
+        self.warnings += checks.warn(services, self.document.file, self.lines)
+        return GatewayConfig.model_construct(services=tuple(services), security=security, options=options)
+
+    # -- sections --
+
+    def service_defaults(self, sections: Mapping[str, list[Node]]) -> _Defaults:
+        defaults = _Defaults()
+        for node in sections.get("service-defaults", []):
+            for name, found in self.children(
+                node, "service-defaults", ("accept-options", "connect-options")
+            ).items():
+                place = ("service-defaults", name)
+                if name == "accept-options":
+                    defaults.accept = self.section(AcceptOptions, found[0], name, place)[1]
+                else:
+                    defaults.connect = self.section(ConnectOptions, found[0], name, place)[1]
+        return defaults
+
+    def security(self, sections: Mapping[str, list[Node]]) -> Security:
+        stores: dict[str, Keystore] = {}
+        for node in sections.get("security", []):
+            for name, found in self.children(node, "security", ("keystore", "truststore")).items():
+                stores[name] = self.section(Keystore, found[0], "keystore", ("security", name))[0]
+        return Security(**stores)
+
+    def service(self, node: Node, index: int, defaults: _Defaults) -> Service:
+        """Read one service. Where parts of it are wrong, what is right is kept for the checks that follow."""
+        key = ("service", index)
+        self.lines[key] = node.line
+        found = self.children(node, "service", _SERVICE)
+        kind = self.service_type(node, found.get("type", []))
+        properties = _first(found, "properties", node)
+        inside = [child for child in properties.children if child.name == "connect"]
+        properties.children = [child for child in properties.children if child.name != "connect"]
+        beside = found.get("connect", [])
+        if inside and beside:
+            what = f"connect stands inside properties and beside it (line {beside[0].line})"
+            self.document.wrong(inside[0], what, "one of the two")
+        if kind:
+            connect_options = found.get("connect-options", [])
+            self.counts(node, kind, found.get("accept", []), beside or inside, connect_options)
+            values = self.section(kind.properties, properties, kind.name, (*key, "properties"))[0]
+        else:
+            values = ProxyProperties()
+        accepts = self.addresses(found.get("accept", []), (*key, "accept"))
+        connects = self.addresses(beside or inside, (*key, "connect"))
+        accept_defaults = {name: value for name, value in defaults.accept.items() if applies(name, accepts)}
+        connect_defaults = {
+            name: value for name, value in defaults.connect.items() if applies(name, connects)
+        }
+        return Service.model_construct(
+            name=self.text(found.get("name", []), (*key, "name")),
+            type=kind.name if kind else "service",
+            description=self.text(found.get("description", []), (*key, "description"), may_be_empty=True),
+            accepts=accepts,
+            connects=connects,
+            properties=values,
+            accept_options=self.section(
+                AcceptOptions,
+                _first(found, "accept-options", node),
+                "accept-options",
+                (*key, "accept-options"),
+                accept_defaults,
+            )[0],
+            connect_options=self.section(
+                ConnectOptions,
+                _first(found, "connect-options", node),
+                "connect-options",
+                (*key, "connect-options"),
+                connect_defaults,
+            )[0],
+        )
+
+    def service_type(self, service: Node, nodes: list[Node]) -> ServiceType | None:
+        known = ", ".join(SERVICE_TYPES)
+        if not nodes:
+            self.document.wrong(service, "<type> is missing", known)
+            return None
+        name = self.text(nodes, ())
+        if not name or name in SERVICE_TYPES:
+            return SERVICE_TYPES.get(name)
+        reason = VALUES["service type"].get(name)
+        if reason is None and name.endswith("-extension"):
+            reason = "Kaazing's extension services are Java programs"
+        if reason is not None:
+            self.document.wrong(nodes[0], f"the service type {name} cannot be used: {reason}", known)
+        else:
+            self.document.wrong(
+                nodes[0],
+                f"unknown service type {shown(name)}",
+                known,
+                self.document.nearest(name, SERVICE_TYPES),
+            )
+        return None
+
+    def counts(
+        self, node: Node, kind: ServiceType, accepts: list[Node], connects: list[Node], options: list[Node]
+    ) -> None:
+        """Check how many accepts and connects a service of this type has."""
+        if not accepts:
+            self.document.wrong(
+                node,
+                f"{_a(kind.name)} service needs an accept: where clients reach it",
+                "one or more <accept>",
+            )
+        if not kind.connects:
+            for extra in (*connects, *options):
+                self.document.wrong(extra, f"{_a(kind.name)} service connects to nothing", "leave it out")
+        elif not connects:
+            self.document.wrong(
+                node, "a proxy service needs a connect: where its traffic goes", "one <connect>"
+            )
+        else:
+            for extra in connects[1:]:
+                what = f"a second connect, beside line {connects[0].line}; Kaazing would use the first only"
+                self.document.wrong(extra, what, "one <connect>; a proxy does not balance")
+
+    def addresses(self, nodes: list[Node], key: tuple[str | int, ...]) -> tuple[Address, ...]:
+        found: list[Address] = []
+        for node in nodes:
+            if text := self.text([node], ()):
+                try:
+                    address = uri.parse(text)
+                except UriError as error:
+                    self.document.wrong(node, str(error))
+                    continue
+                self.lines[(*key, len(found))] = node.line
+                found.append(address)
+        return tuple(found)
+
+    # -- one section, one leaf --
+
+    def section(
+        self,
+        model: type[AnySection],
+        node: Node,
+        place: str,
+        key: tuple[str | int, ...],
+        inherited: Mapping[str, Any] | None = None,
+    ) -> tuple[AnySection, dict[str, Any]]:
+        """Read `node` as `model`, `inherited` values below its own.
+
+        Returns the section and the values written in it that are valid. What is not valid is a problem of the
+        document, and left at its default.
+        """
+        names = _names(model)
+        leaves = {name: nodes[0] for name, nodes in self.children(node, place, names).items()}
+        values: dict[str, Any] = {}
+        for name, leaf in leaves.items():
+            self.lines[(*key, name)] = leaf.line
+            if leaf.children:
+                self.document.wrong(leaf, "has elements inside", "a value")
+            elif leaf.value == "":
+                self.document.wrong(leaf, "is empty", "a value, or leave it out")
+            elif leaf.value is not None:
+                values[name] = leaf.value
+        while True:
+            try:
+                return model.model_validate({**(inherited or {}), **values}), values
+            except ValidationError as error:
+                wrong = {str(each["loc"][0]): each for each in error.errors(include_url=False)}
+            removable = wrong.keys() & values.keys()
+            for name, each in wrong.items():
+                if name in removable:
+                    self.document.wrong(leaves[name], *_explain(each, leaves[name].value))
+                    del values[name]
+                elif name not in leaves:
+                    self.document.wrong(node, f"<{name}> is missing")
+            if not removable:
+                return cast(AnySection, model.model_construct()), values
+
+    def text(self, nodes: list[Node], key: tuple[str | int, ...], *, may_be_empty: bool = False) -> str:
+        """Return the text of a leaf, "" where it is missing or wrong."""
+        if not nodes:
+            return ""
+        node = nodes[0]
+        if key:
+            self.lines[key] = node.line
+        if node.children:
+            self.document.wrong(node, "has elements inside", "a text")
+        elif node.value is not None and not isinstance(node.value, str):
+            self.document.wrong(node, f"{shown(node.value)} is not a text", "a text")
+        elif node.value == "" and not may_be_empty:
+            self.document.wrong(node, "is empty", "a text")
+        elif isinstance(node.value, str):
+            return node.value
+        return ""
+
+    def children(self, node: Node, place: str, allowed: Iterable[str]) -> dict[str, list[Node]]:
+        """Return the children of `node` by name; object to those that may not stand there."""
+        allowed = tuple(allowed)
+        found: dict[str, list[Node]] = {}
+        if node.value not in (None, ""):
+            self.document.wrong(
+                node, f"{shown(node.value)} stands where elements are expected", ", ".join(allowed)
+            )
+        for child in node.children:
+            name = _canonical(child.name, place)
+            if name not in allowed:
+                self.stranger(child, name, place, allowed)
+            elif name in found and name not in _REPEATED:
+                first = found[name][0]
+                other = f"as {first.path.rpartition('/')[2]} " if first.name != child.name else ""
+                self.document.wrong(child, f"is given twice, {other}in line {first.line} and here", "once")
+            else:
+                found.setdefault(name, []).append(child)
+        return found
+
+    def stranger(self, node: Node, name: str, place: str, allowed: tuple[str, ...]) -> None:
+        """Object to an element that this place does not have, unless it asks for nothing."""
+        refusal = ELEMENTS.get(place, {}).get(name)
+        if refusal is not None:
+            if isinstance(node.value, list) or not refusal.harmless(str(node.value)):
+                self.document.wrong(node, f"{node.name} is not supported: {refusal.reason}")
+            return
+        homes = [home for home, names in _HOMES.items() if name in names and home != place]
+        if homes:
+            self.document.wrong(node, f"{node.name} does not belong here", f"in {' or in '.join(homes)}")
+        else:
+            near = self.document.nearest(name, allowed)
+            self.document.wrong(node, f"{shown(node.name)} is not known here", ", ".join(allowed), near)
+
+
+def _first(found: Mapping[str, list[Node]], name: str, service: Node) -> Node:
+    """Return the section `name` of a service; an empty one where it is not written."""
+    return found[name][0] if name in found else Node(name, service.line, service.path)
+
+
+def _names(model: type[Section]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in model.model_fields.items())
+
+
+def _canonical(name: str, place: str) -> str:
+    """`tls.*` and `ssl.*` are one option, except for binds: those belong to their own scheme."""
+    if place in ("accept-options", "connect-options") and name.startswith("tls.") and name != "tls.bind":
+        return f"ssl.{name.removeprefix('tls.')}"
+    return name
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+_HOMES: dict[str, tuple[str, ...]] = {
+    "gateway-config": _ROOT,
+    "service": _SERVICE,
+    "accept-options": _names(AcceptOptions),
+    "connect-options": _names(ConnectOptions),
+    "gateway-options": _names(GatewayOptions),
+    **{f"the properties of {_a(kind.name)}": _names(kind.properties) for kind in SERVICE_TYPES.values()},
+}
+
+_LIMITS = {
+    "greater_than": ("too small", "more than", "gt"),
+    "greater_than_equal": ("too small", "at least", "ge"),
+    "less_than_equal": ("too large", "at most", "le"),
+}
+
+
+def _explain(error: ErrorDetails, value: object) -> tuple[str, str, str]:
+    """Return what is wrong with `value`, what is allowed, and the nearest valid value."""
+    kind, context = error["type"], error.get("ctx", {})
+    reason = context.get("error")
+    if isinstance(reason, NotAllowed):
+        return str(reason), reason.allowed, reason.nearest
+    if kind in _LIMITS:
+        what, allowed, limit = _LIMITS[kind]
+        return f"{shown(value)} is {what}", f"{allowed} {int(context[limit])}", ""
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", context["expected"])
+        return f"{shown(value)} is not one of the choices", ", ".join(choices), nearest(value, choices)
+    if kind == "string_type":
+        return f"{shown(value)} is not a text", "a text", ""
+    return f"{shown(value)}: {error['msg']}", "", ""

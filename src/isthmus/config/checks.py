@@ -1,0 +1,212 @@
+"""What must hold between the parts of a configuration: names, schemes, and who listens where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from isthmus.config.model import Bind, ProxyProperties, Service
+from isthmus.config.service_types import SERVICE_TYPES
+from isthmus.errors import Problem
+from isthmus.uri import Address
+
+Lines = Mapping[tuple[str | int, ...], int]
+
+
+def line_of(lines: Lines, *key: str | int) -> int:
+    """Return where `key` was written: the part itself, else the service-default it comes from, else what it
+    is in.
+    """
+    if key in lines:
+        return lines[key]
+    if len(key) == 4 and ("service-defaults", *key[2:]) in lines:
+        return lines[("service-defaults", *key[2:])]
+    return line_of(lines, *key[:-1]) if key else 0
+
+
+def named(services: Sequence[Service]) -> list[Service]:
+    """Return the services, each unnamed one named by its type and its place among those of the type:
+    `proxy-1`.
+    """
+    taken = {service.name for service in services}
+    places: dict[str, int] = {}
+    result: list[Service] = []
+    for service in services:
+        place = places[service.type] = places.get(service.type, 0) + 1
+        if not service.name:
+            name = f"{service.type}-{place}"
+            while name in taken:
+                place += 1
+                name = f"{service.type}-{place}"
+            taken.add(name)
+            service = service.model_copy(update={"name": name})
+        result.append(service)
+    return result
+
+
+def listens_on(service: Service, accept: Address) -> Bind:
+    """Return where `accept` of `service` really listens. Only for network schemes."""
+    return service.accept_options.bind_for(accept.scheme) or Bind(accept.host, accept.port)
+
+
+def check(services: Sequence[Service], file: str, lines: Lines, *, stdio: bool = False) -> list[Problem]:
+    """Return every problem between the parts. `stdio` allows `-` as an address, which only a command line
+    has.
+    """
+    problems = [*_names(services, file, lines)]
+    for index, service in enumerate(services):
+        problems += _schemes(service, index, file, lines, stdio)
+        problems += _strategy(service, index, file, lines)
+    problems += _listeners(services, file, lines)
+    return problems
+
+
+def warn(services: Sequence[Service], file: str, lines: Lines) -> list[Problem]:
+    """Return what is allowed but should be said at every start."""
+    warnings: list[Problem] = []
+    for index, service in enumerate(services):
+        if service.connect_options.verify_server == "none" and any(to.kind.secure for to in service.connects):
+            line = line_of(lines, "service", index, "connect-options", "ssl.verify-server")
+            what = (
+                f"{service.name} does not verify the server it connects to: "
+                "anyone on the way can read and change the traffic"
+            )
+            allowed = "required; a private certificate authority goes to security/truststore"
+            warnings.append(Problem(file, line, "service/connect-options/ssl.verify-server", what, allowed))
+    return warnings
+
+
+def _names(services: Sequence[Service], file: str, lines: Lines) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, service in enumerate(services):
+        if service.name in first:
+            line = line_of(lines, "service", first[service.name], "name")
+            what = f"the name {service.name!r} is used twice, in line {line} and here"
+            yield Problem(
+                file, line_of(lines, "service", index, "name"), "service/name", what, "a name of its own"
+            )
+        first.setdefault(service.name, index)
+
+
+def _schemes(service: Service, index: int, file: str, lines: Lines, stdio: bool) -> Iterator[Problem]:
+    kind = SERVICE_TYPES.get(service.type)
+    if kind is None:
+        return
+    sides = (("accept", service.accepts), ("connect", service.connects if kind.connects else ()))
+    for side, addresses in sides:
+        for place, address in enumerate(addresses):
+            line = line_of(lines, "service", index, side, place)
+            what = allowed = ""
+            if address.scheme == "stdio" and not stdio:
+                what = "- (standard input and output) is for the command line only"
+                allowed = "isthmus proxy - URI, without a configuration file"
+            elif address.scheme not in kind.accepts:
+                what = f"{address}: {service.type} services have no {address.scheme} {side}"
+                allowed = ", ".join(sorted(kind.accepts - {"stdio"}))
+                if kind.accepts >= {"ws"} and address.kind.web:
+                    what += f"; for a stream over the Web write ws{'s' if address.kind.secure else ''}://"
+            elif side == "connect" and address.port == 0 and not address.kind.local:
+                what, allowed = f"{address}: port 0 cannot be connected to", "a port from 1 to 65535"
+            if what:
+                yield Problem(file, line, f"service/{side}", what, allowed)
+
+
+def _strategy(service: Service, index: int, file: str, lines: Lines) -> Iterator[Problem]:
+    properties = service.properties
+    if not isinstance(properties, ProxyProperties):
+        return
+    count, strategy = properties.prepared_connection_count, properties.connect_strategy
+    line = line_of(lines, "service", index, "properties", "connect.strategy")
+    if count and strategy in ("immediate", "deferred"):
+        what = (
+            f"connect.strategy {strategy} prepares no connections, but prepared.connection.count is {count}"
+        )
+        yield Problem(file, line, "service/properties/connect.strategy", what, "prepared, or a count of 0")
+    if not count and strategy == "prepared":
+        what = "connect.strategy prepared needs to know how many connections to prepare"
+        yield Problem(
+            file, line, "service/properties/connect.strategy", what, "a prepared.connection.count above 0"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    accept: Address
+    bind: Bind
+    line: int
+
+    @property
+    def route(self) -> tuple[bool, str, str]:
+        """What tells web accepts of one port apart: Upgrade, Host and path."""
+        return self.accept.scheme in ("ws", "wss"), self.accept.authority, self.accept.path.rstrip("/")
+
+    @property
+    def family(self) -> int:
+        """4 or 6 for a bind to an IP address, 0 for a name."""
+        if ":" in self.bind.host:
+            return 6
+        return 4 if self.bind.host.replace(".", "").isdigit() else 0
+
+    @property
+    def wild(self) -> bool:
+        """Whether this is every address of its family."""
+        return self.bind.host in ("0.0.0.0", "::")
+
+    def __str__(self) -> str:
+        return f"{self.accept} (line {self.line})" if self.line else str(self.accept)
+
+
+class _Listeners:
+    """Finds accepts that cannot listen beside each other, in one pass over them."""
+
+    def __init__(self) -> None:
+        self._local: dict[str, _Listener] = {}
+        self._binds: dict[Bind, _Listener] = {}
+        self._routes: dict[tuple[Bind, bool, str, str], _Listener] = {}
+        self._families: dict[tuple[int, int, bool], _Listener] = {}
+
+    def add(self, mine: _Listener) -> tuple[str, str] | None:
+        """Add one more; return what is wrong and what is allowed where it cannot be with those before."""
+        accept, bind = mine.accept, mine.bind
+        if accept.kind.local:
+            other = self._local.setdefault(str(accept), mine)
+            if other is not mine:
+                return f"{accept} is bound twice, also in line {other.line}", "each accept once"
+            return None
+        if bind.port == 0:  # each gets a port of its own
+            return None
+        other = self._binds.setdefault(bind, mine)
+        same_route = self._routes.setdefault((bind, *mine.route), mine)
+        if other is mine:
+            return self._beside(mine)
+        if accept.kind.secure != other.accept.kind.secure:
+            what = f"{accept} and {other} share {bind}, but only one of them is TLS"
+            return what, "another port for one of them (a bind such as 8443 does that)"
+        if not (accept.kind.web and other.accept.kind.web):
+            what = f"{accept} is bound twice: {other} listens on {bind} too"
+            return what, "one accept for each port; only http with ws, and https with wss, share one"
+        if same_route is not mine:
+            what = f"{accept} is bound twice: {same_route} has the same bind {bind}, host and path"
+            return what, "another path or host, or another bind"
+        return None
+
+    def _beside(self, mine: _Listener) -> tuple[str, str] | None:
+        """Every address and one of them cannot be listened on at once."""
+        if not mine.family:
+            return None
+        self._families.setdefault((mine.bind.port, mine.family, mine.wild), mine)
+        other = self._families.get((mine.bind.port, mine.family, not mine.wild))
+        if other is None:
+            return None
+        what = f"{mine.accept} listens on {mine.bind}, {other} on {other.bind}: one is every address"
+        return what, "the same bind for both, or another port"
+
+
+def _listeners(services: Sequence[Service], file: str, lines: Lines) -> Iterator[Problem]:
+    listeners = _Listeners()
+    for index, service in enumerate(services):
+        for place, accept in enumerate(service.accepts):
+            line = line_of(lines, "service", index, "accept", place)
+            bind = Bind("", 0) if accept.kind.local else listens_on(service, accept)
+            if problem := listeners.add(_Listener(accept, bind, line)):
+                yield Problem(file, line, "service/accept", *problem)

@@ -1,0 +1,285 @@
+"""What a configuration will do, for `isthmus check`: first as data (`explain`), then as text (`render`).
+
+Nothing is started, nothing is resolved and nothing is connected to; files are looked at, not read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from isthmus.config import Loaded
+from isthmus.config.applies import applies
+from isthmus.config.checks import listens_on
+from isthmus.config.machine import Machine
+from isthmus.config.model import (
+    DirectoryProperties,
+    EchoProperties,
+    Option,
+    ProxyProperties,
+    Service,
+    options_of,
+)
+from isthmus.errors import Problem
+from isthmus.uri import Address
+
+Level = Literal["ERROR", "WARN", "HINT"]
+_LEVELS: tuple[Level, ...] = ("ERROR", "WARN", "HINT")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to know before a start: ERROR (it fails), WARN (look at it) or HINT (it has no effect)."""
+
+    level: Level
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """The address the world knows, and where the gateway listens for it ("" for a local one)."""
+
+    public: str
+    listens: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One service. `options` are those in force that are not at their default, or all, as was asked for."""
+
+    name: str
+    type: str
+    accepts: tuple[Accept, ...]
+    goes_to: str
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `isthmus check` shows. `notes` are ordered: errors, warnings, hints, each in the order of the
+    file.
+    """
+
+    path: Path
+    rows: tuple[Row, ...]
+    gateway: tuple[Option, ...]
+    notes: tuple[Note, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether a start with this configuration on this machine would fail."""
+        return any(note.level == "ERROR" for note in self.notes)
+
+
+def explain(loaded: Loaded, machine: Machine, *, verbose: bool = False) -> Report:
+    """Say what `loaded` would do on `machine`; with `verbose`, options at their default are listed, too."""
+    rows = tuple(_row(service, verbose) for service in loaded.config.services)
+    gateway = tuple(
+        option for option in options_of(loaded.config.options) if verbose or not option.is_default
+    )
+    notes = [Note("WARN", problem) for problem in loaded.warnings]
+    notes += _Notes(loaded, machine).all()
+    notes.sort(key=lambda note: (_LEVELS.index(note.level), note.problem.line))
+    return Report(loaded.path, rows, gateway, tuple(notes))
+
+
+def _row(service: Service, verbose: bool) -> Row:
+    accepts = tuple(
+        Accept(str(accept), "" if accept.kind.local else str(listens_on(service, accept)))
+        for accept in service.accepts
+    )
+    options = list(options_of(service.properties))
+    if isinstance(service.properties, ProxyProperties):
+        strategy = service.properties.strategy
+        options = [
+            replace(each, value=strategy) if each.name == "connect.strategy" else each for each in options
+        ]
+    options += [each for each in options_of(service.accept_options) if applies(each.name, service.accepts)]
+    options += [each for each in options_of(service.connect_options) if applies(each.name, service.connects)]
+    shown = tuple(option for option in options if verbose or not option.is_default)
+    return Row(service.name, service.type, accepts, _goes_to(service), shown)
+
+
+def _goes_to(service: Service) -> str:
+    if isinstance(service.properties, DirectoryProperties):
+        return f"the files in {service.properties.directory}"
+    if isinstance(service.properties, EchoProperties):
+        return "back to the client"
+    return "\n".join(str(connect) for connect in service.connects)
+
+
+class _Notes:
+    """Looks for what will not work, or not as it seems."""
+
+    def __init__(self, loaded: Loaded, machine: Machine) -> None:
+        self.loaded = loaded
+        self.machine = machine
+        self.services = loaded.config.services
+
+    def all(self) -> Iterator[Note]:
+        for index, service in enumerate(self.services):
+            for place, accept in enumerate(service.accepts):
+                yield from self.accept(service, accept, self.loaded.line("service", index, "accept", place))
+            yield from self.loop(service, index)
+        yield from self.own_options()
+        yield from self.defaults()
+        yield from self.certificates()
+
+    def note(self, level: Level, line: int, element: str, what: str, allowed: str = "") -> Note:
+        return Note(level, Problem(str(self.loaded.path), line, element, what, allowed))
+
+    def accept(self, service: Service, accept: Address, line: int) -> Iterator[Note]:
+        """Can it be listened on?"""
+        element = "service/accept"
+        if accept.kind.secure and self.loaded.config.security.keystore is None:
+            what = f"{accept} needs a certificate and there is no keystore"
+            yield self.note(
+                "ERROR", line, element, what, "a security/keystore with the certificate and its key"
+            )
+        if accept.kind.local:
+            return
+        bind = listens_on(service, accept)
+        bound = service.accept_options.bind_for(accept.scheme) is not None
+        if not self.machine.has(bind.host):
+            via = f" @ {bind}" if bound else " and no bind maps it"
+            what = f"this machine does not have the address {bind.host} of {accept}{via}"
+            allowed = (
+                f"{accept.scheme}.bind with an address of this machine, or {accept.port} for all of them"
+            )
+            yield self.note("WARN", line, element, what, allowed)
+        if 0 < bind.port < self.machine.lowest_port:
+            what = f"{accept} listens on port {bind.port}, which this user may not"
+            lowest = self.machine.lowest_port
+            allowed = (
+                f"the capability CAP_NET_BIND_SERVICE, or {accept.scheme}.bind with a port from {lowest}"
+            )
+            yield self.note("WARN", line, element, what, allowed)
+
+    def loop(self, service: Service, index: int) -> Iterator[Note]:
+        """Does a proxy connect to itself?"""
+        for place, connect in enumerate(service.connects):
+            for accept in service.accepts:
+                same = (accept.host, accept.port, accept.resource) == (
+                    connect.host,
+                    connect.port,
+                    connect.resource,
+                )
+                if same and accept.kind.local == connect.kind.local:
+                    line = self.loaded.line("service", index, "connect", place)
+                    what = f"{connect} is this service's own accept: a connection would go round in circles"
+                    yield self.note("HINT", line, "service/connect", what, "the address of the server behind")
+
+    def own_options(self) -> Iterator[Note]:
+        """Which options of a service itself have no effect?"""
+        for key, line in self.loaded.lines.items():
+            if key[0] != "service" or len(key) != 4 or key[2] not in ("accept-options", "connect-options"):
+                continue
+            service, section, name = self.services[int(key[1])], key[2], str(key[3])
+            accepting = section == "accept-options"
+            if not applies(name, service.accepts if accepting else service.connects):
+                side = "accept" if accepting else "connect"
+                what = f"{name} has no effect: no {side} of this service uses it"
+                yield self.note("HINT", line, f"service/{section}/{name}", what)
+
+    def defaults(self) -> Iterator[Note]:
+        """Which service-defaults have no effect?"""
+        for key, line in self.loaded.lines.items():
+            if key[0] != "service-defaults":
+                continue
+            _, section, name = key
+            used = any(
+                applies(str(name), service.accepts if section == "accept-options" else service.connects)
+                and ("service", index, section, name) not in self.loaded.lines
+                for index, service in enumerate(self.services)
+            )
+            if not used:
+                what = f"the default {name} has no effect: no service uses it"
+                yield self.note("HINT", line, f"service-defaults/{section}/{name}", what)
+
+    def certificates(self) -> Iterator[Note]:
+        """Are the keystores there, and needed?"""
+        sides = {
+            "keystore": [accept for service in self.services for accept in service.accepts],
+            "truststore": [connect for service in self.services for connect in service.connects],
+        }
+        for name, addresses in sides.items():
+            store = getattr(self.loaded.config.security, name)
+            if store is None:
+                continue
+            if not any(address.kind.secure for address in addresses):
+                side = "accept" if name == "keystore" else "connect"
+                what = f"the {name} has no effect: no {side} uses TLS"
+                yield self.note("HINT", self.loaded.line("security", name, "file"), f"security/{name}", what)
+            for option in options_of(store):
+                if not isinstance(option.value, Path):
+                    continue
+                path = self.loaded.directory / option.value
+                if not (path.is_file() and os.access(path, os.R_OK)):
+                    what = f"{path} is not a file that can be read"
+                    line = self.loaded.line("security", name, option.name)
+                    allowed = f"a path relative to {self.loaded.directory}, readable by this user"
+                    yield self.note("ERROR", line, f"security/{name}/{option.name}", what, allowed)
+
+
+def _place(address: Address) -> tuple[bool, str, int, str]:
+    """What two addresses have in common that reach the same thing, whatever their schemes."""
+    return address.kind.local, address.host, address.port, address.resource
+
+
+# -- text --
+
+_STYLES: dict[Level, str] = {"ERROR": "bold red", "WARN": "yellow", "HINT": "cyan"}
+
+
+def render(report: Report, console: Console) -> None:
+    """Print `report`: the services, their options, then errors, warnings and hints. Nothing is cut off."""
+    services = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in ("Service", "Accepts @ listens on", "Goes to"):
+        services.add_column(heading, overflow="fold")
+    for row in report.rows:
+        name = Text(row.name, "bold").append(f"\n{row.type}", "dim not bold")
+        services.add_row(name, Text("\n".join(_accept_lines(row))), Text(row.goes_to))
+    console.print(services)
+    options = [(row.name, option) for row in report.rows for option in row.options]
+    options += [("gateway", option) for option in report.gateway]
+    if options:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for heading in ("Options of", "Option", "Value"):
+            table.add_column(heading, overflow="fold")
+        before = ""
+        for owner, option in options:
+            table.add_row(
+                Text(owner if owner != before else ""), Text(option.name), Text(_value(option.value))
+            )
+            before = owner
+        console.print()
+        console.print(table)
+    for note in report.notes:
+        console.print()
+        text = Text(note.level, _STYLES[note.level]).append(f" {note.problem}", "not bold default")
+        console.print(text, soft_wrap=not console.is_terminal)
+
+
+def _accept_lines(row: Row) -> Iterator[str]:
+    for accept in row.accepts:
+        yield accept.public
+        if accept.listens and f"//{accept.listens}/" not in accept.public:
+            yield f"  @ {accept.listens}"
+
+
+def _value(value: object) -> str:
+    if value is None or value == ():
+        return "-"
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, float):
+        return f"{value} s"
+    return str(value)

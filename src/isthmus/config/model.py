@@ -1,0 +1,276 @@
+"""What a configuration says, typed: the one model that every reader fills and every part of isthmus reads.
+
+Every option has one dotted name: an element in XML, a quoted key in TOML, the `alias` of a field here. The
+readers (`config.xml`, `config.toml`) build a tree of plain values with those names and hand it to
+`config.build`, which validates it against these classes and turns each complaint into a `Problem` with file,
+line and element.
+
+A service's accepts and connects, its options and its properties are immutable once read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from isthmus import uri
+from isthmus.config import tls_names, units
+from isthmus.config.units import NotAllowed, shown
+from isthmus.config.unsupported import VALUES
+from isthmus.errors import UriError
+from isthmus.uri import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Where an accept really listens: the value of a `SCHEME.bind` option.
+
+    `8050` means port 8050 of every IPv4 address (Kaazing's rule); `host:port` is taken as it is.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Bind:
+        """Read a bind. Raises `UriError`."""
+        text = text.strip()
+        if re.fullmatch(r"[0-9]+", text):
+            host, port = uri.split_host_port(f"0.0.0.0:{text}", text)
+        else:
+            host, port = uri.split_host_port(text, text)
+        if port is None:
+            raise UriError(f"{text!r} is not a bind; write a port (8050) or host:port (10.0.0.1:8050)")
+        return cls(host, port)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _address(value: Any) -> Address:
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
+        raise NotAllowed(f"{shown(value)} is not a URI", "scheme://host:port/path")
+    try:
+        return uri.parse(value)
+    except UriError as error:
+        raise NotAllowed(str(error)) from error
+
+
+def _bind(value: Any) -> Bind:
+    if isinstance(value, Bind):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise NotAllowed(f"{shown(value)} is not a bind", "a port (8050) or host:port (10.0.0.1:8050)")
+    try:
+        return Bind.parse(str(value))
+    except UriError as error:
+        raise NotAllowed(str(error), "a port (8050) or host:port (10.0.0.1:8050)") from error
+
+
+def _web_path(value: str) -> str:
+    if ".." in value.split("/"):
+        raise NotAllowed(
+            f"{shown(value)} leads out of the web folder", "a path below the home's web folder, without .."
+        )
+    return value
+
+
+def _file(value: Any) -> Path:
+    if isinstance(value, (str, Path)) and str(value):
+        return Path(value)
+    raise NotAllowed(f"{shown(value)} is not a file name", "a path, relative to this file's folder")
+
+
+def _store_type(value: Any) -> Any:
+    if reason := VALUES["keystore type"].get(str(value)):
+        raise NotAllowed(f"the keystore type {value} cannot be used: {reason}", "PEM, PKCS12")
+    return value
+
+
+Uri = Annotated[Address, BeforeValidator(_address)]
+BindValue = Annotated[Bind, BeforeValidator(_bind)]
+WebPath = Annotated[str, AfterValidator(_web_path)]
+"""A path below the home's `web` folder; a leading `/` means that folder."""
+File = Annotated[Path, BeforeValidator(_file)]
+Count = Annotated[int, BeforeValidator(units.count)]
+Size = Annotated[int, BeforeValidator(units.size)]
+"""Bytes."""
+Duration = Annotated[float, BeforeValidator(units.duration)]
+"""Seconds."""
+Names = Annotated[tuple[str, ...], BeforeValidator(units.names)]
+"""A list of words, separated by commas or spaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a section: its dotted name, its value, and whether that is the default.
+
+    The value is what a file would say (a size or time with its unit); None is an option that is not set.
+    """
+
+    name: str
+    value: object
+    is_default: bool
+
+
+class Section(BaseModel):
+    """Base of every part of the model: nothing unknown is accepted, nothing changes after reading."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=True
+    )
+
+
+def options_of(section: Section) -> Iterator[Option]:
+    """Yield what `section` holds, by the names a file uses."""
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        default = not info.is_required() and value == info.get_default(call_default_factory=True)
+        readers = [getattr(each, "func", None) for each in info.metadata]
+        if value is not None and units.size in readers:
+            value = units.format_size(value)
+        elif value is not None and units.duration in readers:
+            value = units.format_duration(value)
+        yield Option(info.alias or name, value, default)
+
+
+class TlsOptions(Section):
+    """TLS options that an accept and a connect share (`ssl.*`; `tls.*` is read as the same option)."""
+
+    protocols: Annotated[Names, AfterValidator(tls_names.protocols)] = Field((), alias="ssl.protocols")
+    """TLS versions, by Java or OpenSSL name: TLSv1.2 and TLSv1.3. Empty: both."""
+    ciphers: Annotated[Names, AfterValidator(tls_names.ciphers)] = Field((), alias="ssl.ciphers")
+    """Cipher suites of TLS 1.2 by OpenSSL name. Empty: the safe default of the Python in use."""
+
+
+class AcceptOptions(TlsOptions):
+    """`accept-options` of a service (or of `service-defaults`)."""
+
+    tcp_bind: BindValue | None = Field(None, alias="tcp.bind")
+    ssl_bind: BindValue | None = Field(None, alias="ssl.bind")
+    tls_bind: BindValue | None = Field(None, alias="tls.bind")
+    ws_bind: BindValue | None = Field(None, alias="ws.bind")
+    wss_bind: BindValue | None = Field(None, alias="wss.bind")
+    http_bind: BindValue | None = Field(None, alias="http.bind")
+    https_bind: BindValue | None = Field(None, alias="https.bind")
+    websocket_maximum_message_size: Size = Field(128 * 1024, alias="ws.maximum.message.size", gt=0)
+    """The largest message a WebSocket client may send; a larger one is answered with Close 1009."""
+    websocket_close_timeout: Duration = Field(30.0, alias="ws.close.timeout", ge=0)
+    """How long the other direction may go on after one direction of a WebSocket has ended (isthmus)."""
+    http_keepalive_timeout: Duration = Field(30.0, alias="http.keepalive.timeout", ge=0)
+
+    def bind_for(self, scheme: str) -> Bind | None:
+        """Return the bind for accepts of `scheme`; a bind applies to its own scheme only."""
+        bind: Bind | None = getattr(self, f"{scheme}_bind", None)
+        return bind
+
+
+class ConnectOptions(TlsOptions):
+    """`connect-options` of a service (or of `service-defaults`)."""
+
+    connect_timeout: Duration = Field(10.0, alias="connect.timeout", gt=0)
+    """How long reaching the far side may take in all: name, TCP, TLS and handshake (isthmus)."""
+    verify_server: Literal["required", "none"] = Field("required", alias="ssl.verify-server")
+    """Whether a server's certificate chain and name must be right (isthmus). `none` is warned about at each
+    start.
+    """
+    websocket_maximum_message_size: Size = Field(128 * 1024, alias="ws.maximum.message.size", gt=0)
+    """The largest message a WebSocket server may send (isthmus)."""
+    websocket_close_timeout: Duration = Field(30.0, alias="ws.close.timeout", ge=0)
+
+
+class ProxyProperties(Section):
+    """`properties` of a `proxy` service."""
+
+    maximum_pending_bytes: Size = Field(64 * 1024, alias="maximum.pending.bytes", gt=0)
+    """Unsent bytes towards one side above which the other side is no longer read; it resumes at half of that.
+    """
+    connect_strategy: Literal["immediate", "deferred", "prepared"] | None = Field(
+        None, alias="connect.strategy"
+    )
+    """When to connect: before the accept is answered, at its first event, or ahead of it.
+
+    None: `prepared` where `prepared_connection_count` is above 0, else `immediate`.
+    """
+    prepared_connection_count: Count = Field(0, alias="prepared.connection.count", ge=0, le=10_000)
+
+    @property
+    def strategy(self) -> Literal["immediate", "deferred", "prepared"]:
+        return self.connect_strategy or ("prepared" if self.prepared_connection_count else "immediate")
+
+
+class EchoProperties(Section):
+    """`properties` of an `echo` service."""
+
+    repeat: Count = Field(1, ge=1, le=1000)
+    maximum_pending_bytes: Size = Field(64 * 1024, alias="maximum.pending.bytes", gt=0)
+
+
+class DirectoryProperties(Section):
+    """`properties` of a `directory` service. Paths lie below the home's `web` folder."""
+
+    directory: WebPath
+    welcome_file: WebPath | None = Field(None, alias="welcome-file")
+    error_pages_directory: WebPath | None = Field(None, alias="error-pages-directory")
+    options: Literal["indexes"] | None = None
+
+
+class Service(Section):
+    """One `service`."""
+
+    name: str
+    type: str
+    description: str = ""
+    accepts: tuple[Uri, ...] = Field((), alias="accept")
+    connects: tuple[Uri, ...] = Field((), alias="connect")
+    properties: ProxyProperties | EchoProperties | DirectoryProperties
+    accept_options: AcceptOptions = Field(default_factory=AcceptOptions, alias="accept-options")
+    connect_options: ConnectOptions = Field(default_factory=ConnectOptions, alias="connect-options")
+
+
+class Keystore(Section):
+    """`security/keystore` or `security/truststore`. Files are relative to the configuration file's folder."""
+
+    type: Annotated[Literal["PEM", "PKCS12"], BeforeValidator(_store_type)] = "PEM"
+    file: File
+    key_file: File | None = Field(None, alias="key-file")
+    """PEM only: the private key, where it is not in `file` (isthmus)."""
+    password_file: File | None = Field(None, alias="password-file")
+
+
+class Security(Section):
+    """`security`: certificates for what we accept (keystore) and whom we believe (truststore)."""
+
+    keystore: Keystore | None = None
+    truststore: Keystore | None = None
+
+
+class GatewayOptions(Section):
+    """`gateway-options` (isthmus): what holds for the whole process."""
+
+    stop_timeout: Duration = Field(30.0, alias="stop.timeout", ge=0)
+    """How long a stop waits for what is in flight."""
+    maximum_connections: Count = Field(10_000, alias="maximum.connections", ge=1)
+    """Accepted connections, all services together; more wait in the kernel's backlog until one ends."""
+    accept_backlog: Count = Field(4096, alias="accept.backlog", ge=1, le=65535)
+    http_head_timeout: Duration = Field(10.0, alias="http.head.timeout", gt=0)
+    """How long a client may take for TLS and its first request head."""
+    http_maximum_head_size: Size = Field(16 * 1024, alias="http.maximum.head.size", ge=1024, le=1024 * 1024)
+    event_loop: Literal["auto", "uvloop", "asyncio"] = Field("auto", alias="event.loop")
+    tls_transport: Literal["aiofastnet", "layer"] = Field("aiofastnet", alias="tls.transport")
+    """What speaks TLS for ws, wss, http and https: aiofastnet, or isthmus's own layer over the ssl module."""
+
+
+class GatewayConfig(Section):
+    """A whole configuration, resolved: `${}` replaced, `service-defaults` merged into every service."""
+
+    services: tuple[Service, ...] = Field((), alias="service")
+    security: Security = Field(default_factory=Security)
+    options: GatewayOptions = Field(default_factory=GatewayOptions, alias="gateway-options")

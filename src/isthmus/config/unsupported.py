@@ -1,0 +1,161 @@
+"""What a Kaazing file may say and isthmus does not do yet: refused by name, never ignored in silence.
+
+One table for elements and options, by the place they stand in, and one for values. When a feature is built,
+its line goes. A value that asks for nothing (`maximum.recovery.interval` 0) is harmless and accepted without
+effect. Schemes have their own list: `uri.LATER_SCHEMES`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+def _never(value: str) -> bool:
+    return False
+
+
+def _zero(value: str) -> bool:
+    return re.fullmatch(r"0+(\.0*)?\s*[A-Za-z]*", value) is not None
+
+
+def _one_of(*values: str) -> Callable[[str], bool]:
+    return lambda value: value in values
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an element or option is refused; `harmless` tells which of its values may stand."""
+
+    reason: str
+    harmless: Callable[[str], bool] = _never
+
+
+_NO_ROLES = "isthmus does not authenticate users yet"
+_NO_TRANSPORT = "isthmus chooses the layers below a scheme itself for now"
+_NO_SOCKS = "SOCKS is not supported yet"
+_NO_HTTP_CLIENT = "isthmus sends no HTTP requests other than WebSocket handshakes yet"
+
+_TRANSPORTS = dict.fromkeys(
+    ("pipe.transport", "tcp.transport", "udp.transport", "ssl.transport", "http.transport", "ws.transport"),
+    Refusal(_NO_TRANSPORT),
+)
+_BOTH_OPTIONS = {
+    **_TRANSPORTS,
+    "ssl.encryption": Refusal("TLS without encryption does not exist here", _one_of("enabled")),
+    "udp.interface": Refusal("UDP is not supported yet"),
+    "ws.inactivity.timeout": Refusal(
+        "isthmus does not close idle WebSockets yet; write 0 or leave it out", _zero
+    ),
+    "http.maximum.redirects": Refusal(_NO_HTTP_CLIENT, _zero),
+    "tcp.maximum.outbound.rate": Refusal("isthmus does not limit rates yet"),
+}
+
+ELEMENTS: dict[str, dict[str, Refusal]] = {
+    "gateway-config": {
+        "cluster": Refusal("isthmus gateways do not share state yet; each runs on its own"),
+        "management": Refusal("isthmus has no management services yet"),
+        "session": Refusal("Kaazing removed it; leave it out"),
+        "network": Refusal("isthmus has no network section; use accept-options and binds"),
+    },
+    "service": {
+        "balance": Refusal("isthmus does not balance yet"),
+        "notify": Refusal("isthmus has no push notification services"),
+        "realm-name": Refusal(_NO_ROLES),
+        "authorization-constraint": Refusal(_NO_ROLES),
+        "auth-constraint": Refusal(_NO_ROLES),
+        "mime-mapping": Refusal("isthmus chooses content types by its own table for now"),
+        "cross-site-constraint": Refusal("isthmus does not judge the Origin of browsers yet"),
+    },
+    "service-defaults": {
+        "mime-mapping": Refusal("isthmus chooses content types by its own table for now"),
+    },
+    "security": {
+        "realm": Refusal(_NO_ROLES),
+    },
+    "accept-options": {
+        **_BOTH_OPTIONS,
+        "ssl.verify-client": Refusal("isthmus does not ask clients for certificates yet", _one_of("none")),
+        "http.realm": Refusal(_NO_ROLES),
+        "http.server.header": Refusal(
+            "isthmus does not let the Server header be chosen yet", _one_of("enabled")
+        ),
+        "udp.bind": Refusal("UDP is not supported yet"),
+        "pipe.bind": Refusal("write unix:///path instead of pipe"),
+    },
+    "connect-options": {
+        **_BOTH_OPTIONS,
+        "tcp.bind": Refusal("isthmus does not choose the local address of a connect yet"),
+        "ws.version": Refusal("isthmus speaks RFC 6455 only", _one_of("rfc6455", "13")),
+        "http.keepalive": Refusal(_NO_HTTP_CLIENT, _one_of("enabled")),
+        "http.keepalive.timeout": Refusal(
+            _NO_HTTP_CLIENT, _one_of("30", "30 s", "30s", "30 seconds", "30 sec")
+        ),
+        "http.keepalive.connections": Refusal(_NO_HTTP_CLIENT, _one_of("2")),
+        "http.max.authentication.attempts": Refusal(_NO_HTTP_CLIENT, _zero),
+        **dict.fromkeys(
+            (
+                "socks.mode",
+                "socks.timeout",
+                "socks.retry.maximum.interval",
+                "socks.transport",
+                "socks.ssl.ciphers",
+                "socks.ssl.protocols",
+                "socks.ssl.verify-client",
+            ),
+            Refusal(_NO_SOCKS),
+        ),
+    },
+    "proxy": {
+        "maximum.recovery.interval": Refusal(
+            "isthmus does not unbind an accept whose backend is gone; it answers each client at once", _zero
+        ),
+        "internal.maximum.transferred.bytes": Refusal(
+            "isthmus does not end connections by bytes transferred"
+        ),
+    },
+    "directory": {
+        "location": Refusal("isthmus sets no Cache-Control by pattern yet"),
+        "symbolic-links": Refusal("isthmus does not let the rule for symbolic links be chosen yet"),
+    },
+    "echo": {},
+}
+"""Place (the section an element stands in; for `properties` the type of the service) -> name -> refusal."""
+
+_JAVA_KEYSTORE = (
+    "Java keystores are not supported yet: keytool -importkeystore -deststoretype PKCS12 converts them"
+)
+_OLD_TLS = "TLS 1.2 is the least isthmus speaks"
+
+VALUES: dict[str, dict[str, str]] = {
+    "service type": {
+        "broadcast": "it is not supported yet",
+        "balancer": "it is not supported yet",
+        "http.proxy": "it is not supported yet",
+        "http.redirect": "it is not supported yet",
+        "turn.rest": "it is not supported yet",
+        "amqp.proxy": "it is not supported yet; a proxy service carries AMQP as it is",
+        "management.jmx": "isthmus is not a Java program; leave this service out",
+        "management.snmp": "it was removed from Kaazing; leave this service out",
+        "update.check": "isthmus does not look for updates; leave this service out",
+        "session": "it was removed from Kaazing; leave this service out",
+        "redis": "it is a Kaazing Enterprise service",
+        "jms": "it is a Kaazing Enterprise service",
+        "jms.proxy": "it is a Kaazing Enterprise service",
+        "kerberos5.proxy": "it is a Kaazing Enterprise service",
+    },
+    "keystore type": {
+        "JKS": _JAVA_KEYSTORE,
+        "JCEKS": _JAVA_KEYSTORE,
+    },
+    "TLS protocol": {
+        "SSLv2Hello": _OLD_TLS,
+        "SSLv2": _OLD_TLS,
+        "SSLv3": _OLD_TLS,
+        "TLSv1": _OLD_TLS,
+        "TLSv1.0": _OLD_TLS,
+        "TLSv1.1": _OLD_TLS,
+    },
+}
+"""What a value is -> value -> why it is refused."""

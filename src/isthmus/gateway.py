@@ -1,0 +1,257 @@
+"""A gateway's life: from a configuration to services that run, are drained and stop.
+
+The order of a start: destinations and certificates are read, every accept is bound, services get ready, then
+all listen. Whatever fails before that leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from isthmus import __version__
+from isthmus.accepts import Accepts
+from isthmus.config.model import AcceptOptions, ConnectOptions, GatewayConfig, Service
+from isthmus.errors import IsthmusError, KeystoreError
+from isthmus.security import covers, describe, keystore
+from isthmus.services.base import HttpService, StreamService
+from isthmus.services.echo import EchoService
+from isthmus.services.proxy import ProxyRelay, ProxyService
+from isthmus.transports import stdio
+from isthmus.transports.stack import connector
+from isthmus.uri import Address
+
+log = logging.getLogger("isthmus")
+
+
+class Gateway:
+    """One gateway on the running loop: `start` once, then `stop`; a `stop` under way may be cancelled for
+    another.
+
+    `directory` is the folder that keystores are relative to; the `web` folder of `home` is what is served.
+    """
+
+    def __init__(self, config: GatewayConfig, *, directory: Path, home: Path) -> None:
+        self.config = config
+        self.accepts = Accepts(config.options, self._server_context)
+        self.finished = asyncio.Event()
+        """Set when nothing is left to do: standard input and output were an accept, and are closed."""
+        self.failed = False
+        """Whether that ended in a reset."""
+        self._directory = directory
+        self._home = home
+        self._running: list[StreamService | HttpService] = []
+
+    async def start(self) -> None:
+        """Bind every accept, start every service, listen. Raises an `IsthmusError`, having undone what was
+        done.
+        """
+        self._warn_of_certificates()
+        try:
+            for service in self.config.services:
+                running = self._make(service)
+                self._running.append(running)
+                self.accepts.add(service, running)
+            for running in self._running:
+                await running.start()
+            self.accepts.listen()
+        except BaseException:
+            await self.stop(0.0)
+            raise
+
+    async def stop(self, deadline: float) -> None:
+        """Stop accepting, let what is in flight end within `deadline` seconds, then reset what is left."""
+        self.accepts.stop_listening()
+        # What answers HTTP is needed until the last request is answered.
+        last = [running for running in self._running if isinstance(running, HttpService)]
+        await asyncio.gather(
+            *(running.stop(deadline) for running in self._running if running not in last),
+            *(bridge.stop(deadline) for bridge in self.accepts.bridges),
+        )
+        await asyncio.gather(*(running.stop(0.0) for running in last))
+
+    def connections(self) -> int:
+        """Return how many accepted connections are open."""
+        return self.accepts.quota.used
+
+    def _make(self, service: Service) -> StreamService | HttpService:
+        """Make what runs a service: one case for each type in `services.TYPES`."""
+        match service.type:
+            case "proxy":
+                proxy = ProxyService(
+                    service,
+                    connector(
+                        service.connects[0],
+                        service.connect_options,
+                        partial(self._client_context, service),
+                        self.config.options.tls_transport,
+                    ),
+                )
+                if any(accept.scheme == "stdio" for accept in service.accepts):
+                    proxy.after_each = self._standard_finished
+                return proxy
+            case "echo":
+                return EchoService(service)
+            case "directory":
+                # aiohttp takes a noticeable time to import: only a configuration that needs it pays.
+                from isthmus.services.directory import DirectoryService
+
+                return DirectoryService(service, self._home)
+            case _:
+                raise AssertionError(f"the configuration let the service type {service.type} through")
+
+    def _standard_finished(self, relay: ProxyRelay) -> None:
+        self.failed = relay.error is not None
+        self.finished.set()
+
+    def _warn_of_certificates(self) -> None:
+        for stored in (self.config.security.keystore, self.config.security.truststore):
+            for warning in keystore.warnings(stored, self._directory) if stored is not None else ():
+                log.warning("%s", warning)
+
+    def _client_context(self, service: Service, options: ConnectOptions) -> ssl.SSLContext:
+        verify = options.verify_server == "required"
+        if not verify:
+            log.warning(
+                "%s: the certificate of %s is not verified (ssl.verify-server): anybody may pretend to be it",
+                service.name,
+                service.connects[0],
+            )
+        return keystore.client_context(self.config.security, self._directory, options=options, verify=verify)
+
+    def _server_context(self, address: Address, options: AcceptOptions) -> ssl.SSLContext:
+        stored = self.config.security.keystore
+        if stored is None:
+            raise KeystoreError(
+                f"{address} needs a certificate, and the configuration has no keystore",
+                hint="add <security><keystore> with the certificate and key of this host",
+            )
+        context = keystore.server_context(stored, self._directory, options=options)
+        certificate = describe(stored, self._directory)[0]
+        if not covers(certificate, address.host):
+            log.warning(
+                "%s: no client will believe the certificate %s: it is not for this host", address, certificate
+            )
+        return context
+
+
+def run(config: GatewayConfig, *, source: str, directory: Path, home: Path) -> int:
+    """Run a gateway in this process until it is told to stop (SIGTERM, SIGINT). Returns the exit code.
+
+    `source` is what start-up says the configuration is. The first signal drains for `stop.timeout`, a second
+    one stops at once. All that is said goes to the log.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory(config.options.event_loop)) as runner:
+        code = runner.run(_serve(config, source, directory, home))
+    stdio.finish(5.0)
+    return code
+
+
+async def _serve(config: GatewayConfig, source: str, directory: Path, home: Path) -> int:
+    began = time.monotonic()
+    log.info("isthmus WebSocket Gateway (%s)", __version__)
+    log.info("Configuration file: %s", source)
+    log.info("Starting server")
+    signals = _Signals()
+    gateway = Gateway(config, directory=directory, home=home)
+    log.info("Starting services")
+    try:
+        await gateway.start()
+    except IsthmusError as error:
+        log.error("%s", error)
+        if error.hint:
+            log.error("%s", error.hint)
+        log.debug("the cause:", exc_info=error)
+        log.error("Gateway failed to launch")
+        return 1
+    _say_accepts(gateway)
+    log.info("Started services")
+    log.info("Started server successfully in %.3f secs at %s", time.monotonic() - began, _now())
+    # What was made so far lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+
+    await signals.first_of(gateway.finished)
+
+    began = time.monotonic()
+    log.info("Stopping server")
+    log.info("Stopping services")
+    stopping = asyncio.ensure_future(gateway.stop(config.options.stop_timeout))
+    if not await signals.second_or(stopping):
+        log.warning("Told to stop at once: what is in flight is reset")
+        stopping.cancel()
+        await gateway.stop(0.0)
+    _say_accepts(gateway)
+    log.info("Stopped services")
+    log.info("Stopped server successfully in %.3f secs at %s", time.monotonic() - began, _now())
+    return 1 if gateway.failed else 0
+
+
+class _Signals:
+    """SIGTERM and SIGINT as events of the loop."""
+
+    def __init__(self) -> None:
+        self._first = asyncio.Event()
+        self._second = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                loop.add_signal_handler(number, self._received)
+            except NotImplementedError:  # Windows
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._received))
+
+    def _received(self) -> None:
+        if self._first.is_set():
+            self._second.set()
+        self._first.set()
+
+    async def first_of(self, finished: asyncio.Event) -> None:
+        """Wait for the first signal, or until there is nothing left to do."""
+        await _first_done(self._first.wait(), finished.wait())
+
+    async def second_or(self, stopping: asyncio.Future[None]) -> bool:
+        """Wait until the stop is complete; False if a second signal says that it must not take longer."""
+        await _first_done(self._second.wait(), stopping)
+        if stopping.done():
+            stopping.result()
+            return True
+        return False
+
+
+async def _first_done(*waits: Awaitable[object]) -> None:
+    futures = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    futures[0].cancel()
+
+
+def _say_accepts(gateway: Gateway) -> None:
+    for line in gateway.accepts.lines:
+        log.info("  %s", line)
+
+
+def _now() -> str:
+    return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _loop_factory(wanted: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes the event loop: uvloop where it exists, unless told otherwise."""
+    if wanted != "asyncio" and os.name == "posix":
+        try:
+            import uvloop
+        except ImportError:
+            if wanted == "uvloop":
+                log.warning("event.loop is uvloop, which is not installed; using asyncio's own")
+        else:
+            return uvloop.new_event_loop
+    if os.name == "nt":
+        return asyncio.SelectorEventLoop
+    return asyncio.new_event_loop

@@ -1,0 +1,1 @@
+"""Layers that carry streams: sockets, TLS, WebSocket, and the port they share."""

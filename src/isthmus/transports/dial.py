@@ -1,0 +1,255 @@
+"""Reaching a TCP or unix address: from an `Address` to a connected socket.
+
+A numeric address is dialled directly, without a task: that is the common case of a gateway under load. A name
+is resolved off the loop, and its IPv6 and IPv4 addresses race (RFC 8305, happy eyeballs).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import functools
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiohappyeyeballs
+
+from isthmus.errors import ConnectError
+from isthmus.transports import tcp
+from isthmus.uri import Address
+
+log = logging.getLogger(__name__)
+
+ATTEMPT_DELAY = 0.25
+"""Seconds until the next address of a name is tried beside the one before (RFC 8305, section 5)."""
+
+RETRY_SECONDS = 0.05
+"""Seconds until a unix socket is tried again whose server has no room in its queue."""
+# Windows says so of a connect that is under way; elsewhere it is EAGAIN, which says that there will be none.
+_WOULD_BLOCK = errno.EINPROGRESS if errno.EWOULDBLOCK == errno.EAGAIN else errno.EWOULDBLOCK
+
+Connected = Callable[[socket.socket], None]
+Failed = Callable[[ConnectError], None]
+
+_background: set[asyncio.Task[None]] = set()
+
+
+class SocketDial:
+    """One attempt to connect a socket. Exactly one of `connected` and `failed` is called, never before
+    `start` returns.
+
+    `timeout` is in seconds and covers the name and all addresses.
+    """
+
+    __slots__ = (
+        "_address",
+        "_connected",
+        "_done",
+        "_failed",
+        "_loop",
+        "_retry",
+        "_socket",
+        "_task",
+        "_timeout",
+        "_timer",
+        "_watching",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: Address,
+        timeout: float,
+        connected: Connected,
+        failed: Failed,
+    ) -> None:
+        self._loop = loop
+        self._address = address
+        self._timeout = timeout
+        self._connected = connected
+        self._failed = failed
+        self._done = False
+        self._watching = False
+        self._socket: socket.socket | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._timer = self._loop.call_later(self._timeout, self._timed_out)
+        direct = _direct(self._address)
+        if direct is not None:
+            self._connect_directly(*direct)
+        else:
+            self._task = self._loop.create_task(self._connect_by_name())
+
+    def cancel(self) -> None:
+        """Give up: nothing is called any more."""
+        self._end()
+
+    def _end(self) -> None:
+        self._done = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._socket is not None:
+            self._unwatch()
+            self._socket.close()
+            self._socket = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _succeed(self, connected: socket.socket) -> None:
+        self._end()
+        self._connected(connected)
+
+    def _fail(self, error: ConnectError) -> None:
+        if not self._done:
+            self._end()
+            self._failed(error)
+
+    def _timed_out(self) -> None:
+        self._fail(no_answer(self._address, self._timeout))
+
+    # --- a numeric address or a unix socket
+
+    def _connect_directly(self, family: int, target: Any) -> None:
+        try:
+            self._socket = socket.socket(family, socket.SOCK_STREAM)
+            tcp.prepare(self._socket)
+            outcome = self._socket.connect_ex(target)
+        except OSError as error:
+            self._loop.call_soon(self._fail, failure(self._address, error))
+            return
+        if outcome == errno.EAGAIN and family == socket.AF_UNIX:
+            # The server's queue is full, and the kernel does not tell when there is room again.
+            self._socket.close()
+            self._socket = None
+            self._retry = self._loop.call_later(RETRY_SECONDS, self._connect_directly, family, target)
+        elif outcome not in (0, errno.EINPROGRESS, _WOULD_BLOCK):
+            self._loop.call_soon(self._fail, failure(self._address, OSError(outcome, os.strerror(outcome))))
+        elif _is_connected(self._socket):
+            # So it is on this machine: then there is no need to have the loop watch it.
+            self._loop.call_soon(self._writable)
+        else:
+            self._watching = True
+            self._loop.add_writer(self._socket.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        connecting = self._socket
+        if connecting is None:
+            return
+        outcome = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if outcome:
+            self._fail(failure(self._address, OSError(outcome, os.strerror(outcome))))
+            return
+        self._unwatch()
+        self._socket = None
+        self._succeed(connecting)
+
+    def _unwatch(self) -> None:
+        if self._watching and self._socket is not None:
+            self._watching = False
+            self._loop.remove_writer(self._socket.fileno())
+
+    # --- a name
+
+    async def _connect_by_name(self) -> None:
+        address = self._address
+        try:
+            infos = await self._loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            connected = await aiohappyeyeballs.start_connection(
+                infos, happy_eyeballs_delay=ATTEMPT_DELAY, interleave=1, loop=self._loop
+            )
+        except OSError as error:
+            self._task = None
+            self._fail(failure(address, error))
+            return
+        self._task = None
+        if self._done:
+            connected.close()
+        else:
+            tcp.prepare(connected)
+            self._succeed(connected)
+
+
+@functools.lru_cache(maxsize=256)
+def _direct(address: Address) -> tuple[int, Any] | None:
+    """Return family and socket address of what needs no resolving, or None."""
+    if address.scheme == "unix":
+        return socket.AF_UNIX, address.path
+    match address.ip:
+        case ipaddress.IPv4Address():
+            return socket.AF_INET, (address.host, address.port)
+        case ipaddress.IPv6Address():
+            return socket.AF_INET6, (address.host, address.port)
+        case _:
+            return None
+
+
+def _is_connected(connecting: socket.socket) -> bool:
+    try:
+        connecting.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def no_answer(address: Address, seconds: float) -> ConnectError:
+    """Say that nothing came back within `connect.timeout`."""
+    return ConnectError(
+        f"Unable to connect to {address}: no answer within {seconds:g} s",
+        status=504,
+        hint="check that the server runs and that no firewall drops the connection",
+    )
+
+
+def failure(address: Address, error: OSError) -> ConnectError:
+    """Say what an operating system's refusal means for the user. The cause is chained."""
+    reason, status, hint = _explain(address, error)
+    result = ConnectError(f"Unable to connect to {address}: {reason}", status=status, hint=hint)
+    result.__cause__ = error
+    return result
+
+
+def _explain(address: Address, error: OSError) -> tuple[str, int, str]:
+    if isinstance(error, socket.gaierror):
+        return f"the name {address.host} cannot be resolved", 502, "check the name and this machine's DNS"
+    text = os.strerror(error.errno) if error.errno else str(error)
+    match error.errno:
+        case errno.ECONNREFUSED:
+            return text, 502, "check that the server runs and listens on this address and port"
+        case errno.ETIMEDOUT:
+            return text, 504, "check that the server runs and that no firewall drops the connection"
+        case errno.EHOSTUNREACH | errno.ENETUNREACH:
+            return text, 502, "check the routes of this machine"
+        case errno.ENOENT:
+            return text, 502, "check that the server has made the unix socket"
+        case errno.EADDRNOTAVAIL | errno.EAGAIN:
+            return text, 502, "this machine has no free local port left for this destination"
+        case errno.EMFILE | errno.ENFILE:
+            return text, 502, "raise the limit of open files (ulimit -n)"
+        case _:
+            return text, 502, ""
+
+
+def in_background(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run `work` as a task that is kept until it ends; what it raises is logged."""
+    task = loop.create_task(work)
+    _background.add(task)
+    task.add_done_callback(_finished)
+    return task
+
+
+def _finished(task: asyncio.Task[None]) -> None:
+    _background.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a background task failed: %s", error, exc_info=error)

@@ -1,0 +1,302 @@
+"""One port, many services: reads one request head and decides by Host, path and Upgrade whose it is.
+
+    asked for                        there is                  answered with
+    ------------------------------------------------------------------------------------------------
+    a WebSocket                      a ws accept, same path    the service's answer: 101, 502, 503, 504
+    a WebSocket, foreign Origin      a ws accept               403: pages of other sites may not come in
+    a WebSocket, wrongly             a ws accept               400, 405, 426 or 505, as RFC 6455 4.2.2 says
+    anything else                    an http accept above it   whatever that service says
+    anything                         neither                   404
+
+Host must be the accept's own, default ports left out on both sides; an accept on 0.0.0.0 or [::] takes any
+Host. A ws accept matches its whole path, an http accept all paths below its own, the longest first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isthmus.config.model import AcceptOptions
+from isthmus.errors import ConnectError
+from isthmus.transports.base import Incoming, Receiver, Transport, peer_name
+from isthmus.transports.ws import WebSocketTransport
+from isthmus.uri import Address
+from isthmus.websocket.frames import Role
+from isthmus.websocket.handshake import (
+    HandshakeError,
+    HeadReader,
+    RequestHead,
+    Upgrade,
+    accept_upgrade,
+    is_upgrade,
+    parse_request_head,
+    refusal,
+)
+
+if TYPE_CHECKING:
+    from isthmus.services.base import HttpService
+    from isthmus.transports.http import HttpBridge
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_PORTS = ("", "80", "443")  # an empty one is the default as well (RFC 3986 6.2.3)
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketRoute:
+    """A ws or wss accept: where it is known, and who is offered its connections."""
+
+    address: Address
+    options: AcceptOptions
+    offer: Callable[[Incoming], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRoute:
+    """An http or https accept."""
+
+    address: Address
+    service: HttpService
+
+
+class Router:
+    """Finds the route of a request. One for each listening port."""
+
+    def __init__(self) -> None:
+        self.websockets: list[WebSocketRoute] = []
+        self.https: list[HttpRoute] = []
+
+    def find_websocket(self, host: str, path: str) -> WebSocketRoute | None:
+        """Return the ws accept for a Host field and a path without its query."""
+        for route in self.websockets:
+            if route.address.resource == path and _same_host(route.address, host):
+                return route
+        return None
+
+    def find_http(self, host: str, path: str) -> HttpRoute | None:
+        """Return the http accept with the longest path at or above `path`."""
+        best: HttpRoute | None = None
+        for route in self.https:
+            if not _same_host(route.address, host) or not _is_below(path, route.address.resource):
+                continue
+            if best is None or len(route.address.resource) > len(best.address.resource):
+                best = route
+        return best
+
+
+class Front:
+    """What becomes of the connections of one listening port.
+
+    `head_timeout` (seconds) and `maximum_head_size` (bytes) bound what a client can hold before it is known.
+    `bridge` speaks HTTP for the http accepts; None where there are none.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        *,
+        head_timeout: float,
+        maximum_head_size: int,
+        bridge: HttpBridge | None = None,
+    ) -> None:
+        self.router = router
+        self.head_timeout = head_timeout
+        self.maximum_head_size = maximum_head_size
+        self.bridge = bridge
+
+    def receiver(self) -> Receiver:
+        """Return the receiver for a new connection."""
+        return FirstRequest(self)
+
+    def upgrade(self, transport: Transport, received: bytes) -> bool:
+        """Take over a connection whose next bytes, already read, ask for a WebSocket (the bridge's hook)."""
+        request = FirstRequest(self)
+        transport.set_receiver(request)
+        request.connection_made(transport)
+        request.data_received(memoryview(bytearray(received)))
+        return True
+
+
+class FirstRequest:
+    """Reads the first request head of a connection and hands the connection on."""
+
+    __slots__ = ("_front", "_reader", "_timer", "_transport")
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._reader = HeadReader(front.maximum_head_size)
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: Transport | None = None
+
+    def connection_made(self, transport: Transport) -> None:
+        self._transport = transport
+        self._timer = asyncio.get_running_loop().call_later(self._front.head_timeout, self._too_slow)
+
+    def data_received(self, data: memoryview) -> None:
+        if self._transport is None:
+            return
+        try:
+            head = self._reader.feed(data)
+            if head is not None:
+                self._route(parse_request_head(head), head)
+        except HandshakeError as error:
+            self._refuse(error)
+
+    def eof_received(self) -> None:
+        if self._transport is not None:
+            self._end().close()
+
+    def pause_writing(self) -> None:
+        """Only one small refusal is ever written."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._transport is not None:
+            self._end()
+
+    def _route(self, request: RequestHead, head: bytes) -> None:
+        router = self._front.router
+        websocket = router.find_websocket(request.host, request.path)
+        if websocket is not None and (is_upgrade(request) or self._front.bridge is None):
+            upgrade = accept_upgrade(request)
+            _check_origin(request)
+            self._offer(websocket, upgrade)
+        elif self._front.bridge is not None:
+            transport = self._end()
+            receiver = self._front.bridge.take(transport, head + bytes(self._reader.rest))
+            transport.set_receiver(receiver)
+        else:
+            raise HandshakeError(404, "")
+
+    def _offer(self, route: WebSocketRoute, upgrade: Upgrade) -> None:
+        if self._reader.rest:
+            raise HandshakeError(400, "data before the handshake was answered")
+        transport = self._end()
+        transport.pause_reading()
+        incoming = WebSocketIncoming(route, upgrade, transport)
+        transport.set_receiver(incoming)
+        route.offer(incoming)
+
+    def _refuse(self, error: HandshakeError) -> None:
+        transport = self._end()
+        log.info(
+            "%s: refused with %d: %s",
+            peer_name(transport.info("peername")),
+            error.status,
+            error.reason or "no such path",
+        )
+        transport.write(refusal(error.status, error.reason, error.headers))
+        transport.close()
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if self._transport is not None:
+            self._refuse(HandshakeError(408, "the request head took too long"))
+
+    def _end(self) -> Transport:
+        transport, self._transport = self._transport, None
+        assert transport is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return transport
+
+
+class WebSocketIncoming:
+    """A right WebSocket handshake, offered to a service, not answered yet."""
+
+    __slots__ = ("_gone", "_lost", "_route", "_transport", "_upgrade", "address")
+
+    def __init__(self, route: WebSocketRoute, upgrade: Upgrade, transport: Transport) -> None:
+        self.address = route.address
+        self._route = route
+        self._upgrade = upgrade
+        self._transport = transport
+        self._gone = False
+        self._lost: Exception | None = None
+
+    @property
+    def peer(self) -> str:
+        return peer_name(self._transport.info("peername"))
+
+    def accept(self, receiver: Receiver) -> None:
+        options = self._route.options
+        self._transport.write(self._upgrade.response())
+        opened = WebSocketTransport(
+            self._transport,
+            Role.SERVER,
+            options.websocket_maximum_message_size,
+            options.websocket_close_timeout,
+        )
+        if not self._gone:
+            self._transport.resume_reading()  # before the receiver is told, which may want to pause
+        opened.start(receiver)
+        if self._gone:
+            asyncio.get_running_loop().call_soon(opened.connection_lost, self._lost)
+
+    def refuse(self, error: ConnectError) -> None:
+        # Names of hosts behind the gateway are nobody's business in front of it.
+        reason = (
+            "the service behind this gateway did not answer in time"
+            if error.status == 504
+            else ("the service behind this gateway cannot be reached")
+        )
+        self._transport.write(refusal(error.status, reason))
+        self._transport.close()
+
+    # --- the receiver until the service has answered; the transport is paused, but may have had something in
+    # hands
+
+    def connection_made(self, transport: Transport) -> None:
+        """Not called: the connection is there."""
+
+    def data_received(self, data: memoryview) -> None:
+        # A client must wait for the answer (RFC 6455 4.1); to keep what it sends would be a queue without
+        # need.
+        self._transport.abort()
+
+    def eof_received(self) -> None:
+        self._transport.abort()
+
+    def pause_writing(self) -> None:
+        """Nothing is written before the answer."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client is gone, which is told to whoever accepts it; the transport drops what it is given."""
+        self._gone = True
+        self._lost = error
+
+
+def _check_origin(request: RequestHead) -> None:
+    """Refuse a browser whose page comes from another site (RFC 6455 10.2); other clients send no Origin."""
+    origin = request.get("origin")
+    if origin is None:
+        return
+    match = re.fullmatch(r"https?://([^/]+)", origin.lower())
+    if match is None or _without_default_port(match[1]) != _without_default_port(request.host):
+        raise HandshakeError(403, "pages of other sites may not connect here")
+
+
+def _same_host(address: Address, host: str) -> bool:
+    if address.host in ("0.0.0.0", "::"):
+        return True
+    return _without_default_port(address.host_port) == _without_default_port(host)
+
+
+def _without_default_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and not port.endswith("]") and port in _DEFAULT_PORTS else host
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix if prefix.endswith("/") else prefix + "/")

@@ -1,0 +1,274 @@
+"""Listening: from a `Bind` to accepted sockets.
+
+`Listening.sockets` are bound first, for all accepts, so that a taken port is reported before anything starts;
+`start` then accepts. Accepting stops while the process is at its limit of connections or has no descriptor
+left: what waits stays in the kernel's backlog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import stat
+from collections.abc import Callable
+
+from isthmus.config.model import Bind
+from isthmus.errors import BindError
+from isthmus.transports import tcp
+from isthmus.uri import Address
+
+log = logging.getLogger(__name__)
+
+_ACCEPTS_AT_A_TIME = 64
+_PAUSE_SECONDS = 1.0
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Quota:
+    """How many accepted connections the whole process may hold. Listeners wait while it is used up."""
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self.used = 0
+        self.times_reached = 0
+        self._waiting: list[Callable[[], None]] = []
+
+    def take(self) -> bool:
+        """Count one more connection; False if there may be no more now."""
+        if self.used >= self.maximum:
+            return False
+        self.used += 1
+        return True
+
+    def release(self) -> None:
+        """Count one connection less, and let listeners that wait go on."""
+        self.used -= 1
+        if self._waiting and self.used < self.maximum:
+            waiting, self._waiting = self._waiting, []
+            for resume in waiting:
+                resume()
+
+    def wait(self, resume: Callable[[], None]) -> None:
+        """Call `resume`, once, when there is room again."""
+        self.times_reached += 1
+        self._waiting.append(resume)
+
+
+class AcceptedSocket(socket.socket):
+    """A socket that holds a place in a quota and gives it back when it is closed, whoever closes it."""
+
+    __slots__ = ("quota",)
+    quota: Quota
+
+    def close(self) -> None:
+        if self.fileno() >= 0:
+            self.quota.release()
+        super().close()
+
+
+class Listening:
+    """One listening socket.
+
+    `accepted` is called with each new socket, which is not blocking, belongs to the callee and holds its
+    place in `quota`.
+    """
+
+    def __init__(self, bound: socket.socket, quota: Quota, accepted: Callable[[socket.socket], None]) -> None:
+        self._socket = bound
+        self._family = bound.family
+        self._quota = quota
+        self._accepted = accepted
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._retry: asyncio.TimerHandle | None = None
+
+    def start(self, backlog: int) -> None:
+        """Listen and accept, on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._socket.listen(backlog)
+        self._watch()
+
+    def stop(self) -> None:
+        """Close the listening socket; what was accepted goes on. Calling it again changes nothing."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop = None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._socket.fileno() >= 0:
+            path = self._socket.getsockname() if self._socket.family == socket.AF_UNIX else None
+            self._socket.close()
+            if path:
+                _unlink_socket(path)
+
+    def _watch(self) -> None:
+        self._retry = None
+        if self._loop is not None:
+            self._loop.add_reader(self._socket.fileno(), self._acceptable)
+
+    def _pause(self) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+
+    def _acceptable(self) -> None:
+        for _ in range(_ACCEPTS_AT_A_TIME):
+            if self._loop is None:
+                return
+            if not self._quota.take():
+                log.warning(
+                    "%d connections are open, the most allowed (maximum.connections); more wait",
+                    self._quota.used,
+                )
+                self._pause()
+                self._quota.wait(self._watch)
+                return
+            try:
+                # What `socket.accept` does as well, without making a socket object that is not wanted.
+                descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                self._quota.release()
+                return
+            except OSError as error:
+                self._quota.release()
+                if error.errno not in _OUT_OF_RESOURCES:
+                    raise
+                log.error(
+                    "cannot accept a connection: %s; trying again in %g s", error.strerror, _PAUSE_SECONDS
+                )
+                self._pause()
+                self._retry = self._loop.call_later(_PAUSE_SECONDS, self._watch)
+                return
+            accepted = AcceptedSocket(self._family, socket.SOCK_STREAM, 0, descriptor)
+            accepted.quota = self._quota
+            accepted.setblocking(False)
+            self._accepted(accepted)
+
+
+def bind(address: Address, at: Bind | None) -> list[socket.socket]:
+    """Bind the socket, or sockets, of an accept without listening yet.
+
+    A name is bound on each of its addresses. Raises `BindError` with the whitepaper's text and what to do
+    next.
+    """
+    if address.scheme == "unix":
+        return [_bind_unix(address)]
+    host, port = (at.host, at.port) if at is not None else (address.host, address.port)
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise bind_error(address, at, error) from error
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, target in dict.fromkeys(infos):
+            # A name such as localhost may have an IPv6 address on a machine without IPv6.
+            if family == socket.AF_INET6 and len(infos) > 1 and not socket.has_ipv6:
+                continue
+            sockets.append(_bind_one(family, kind, protocol, target))
+    except OSError as error:
+        for bound in sockets:
+            bound.close()
+        raise bind_error(address, at, error) from error
+    return sockets
+
+
+def _bind_one(family: int, kind: int, protocol: int, target: object) -> socket.socket:
+    bound = socket.socket(family, kind, protocol)
+    try:
+        tcp.prepare(bound)  # handed down to what is accepted
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(target)  # type: ignore[arg-type]
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _bind_unix(address: Address) -> socket.socket:
+    _unlink_if_dead(address.path)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bound.setblocking(False)
+        bound.bind(address.path)
+    except OSError as error:
+        bound.close()
+        raise bind_error(address, None, error) from error
+    return bound
+
+
+def _unlink_if_dead(path: str) -> None:
+    """Remove a socket file that nobody listens on any more, as a crashed process leaves it."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0.5)
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            _unlink_socket(path)
+
+
+def _unlink_socket(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError as error:
+        log.debug("cannot remove the socket file %s: %s", path, error)
+
+
+def bind_error(address: Address, at: Bind | None, error: OSError) -> BindError:
+    """What to tell the user when an accept cannot be bound or listened on, in the whitepaper's words."""
+    if isinstance(error, socket.gaierror):
+        reason = f"the name {at.host if at is not None else address.host} cannot be resolved"
+    else:
+        reason = os.strerror(error.errno or 0)
+    shown = f"{address} @ {address.scheme}://{at}/" if at is not None else str(address)
+    return BindError(
+        f"Unable to bind to resource: {shown} cause: {reason}", hint=_bind_hint(address, at, error)
+    )
+
+
+def _bind_hint(address: Address, at: Bind | None, error: OSError) -> str:
+    scheme, port = address.scheme, at.port if at is not None else address.port
+    match error.errno:
+        case errno.EADDRNOTAVAIL:
+            host = at.host if at is not None else address.host
+            return (
+                f"{host} is not an address of this machine; map the accept to one that is with "
+                f"<{scheme}.bind>{port}</{scheme}.bind> in accept-options"
+            )
+        case errno.EACCES if scheme == "unix":
+            return f"this user may not create {address.path}; choose another folder or change its permissions"
+        case errno.EACCES:
+            return (
+                f"port {port} needs a privilege: start as root, allow it with "
+                f"setcap cap_net_bind_service=+ep on the interpreter, or choose a port above 1023"
+            )
+        case errno.EADDRINUSE if scheme == "unix":
+            return f"another process listens on {address.path}; stop it or choose another path"
+        case errno.EADDRINUSE:
+            holder = _holder(port)
+            return (
+                f"port {port} is in use{f' by {holder}' if holder else ''}; "
+                f"stop that process or choose another port with <{scheme}.bind> in accept-options"
+            )
+        case _:
+            return f"check the address of the accept {address}"
+
+
+def _holder(port: int) -> str:
+    """Return who listens on a TCP port, as `name (pid N)`; empty when that cannot be known."""
+    import psutil
+
+    try:
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,)
+            if listens and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except (psutil.Error, OSError) as error:
+        log.debug("cannot find who holds port %d: %s", port, error)
+    return ""

@@ -1,0 +1,366 @@
+"""A connected stream socket as a transport: the bottom of every stack (TCP and unix).
+
+A byte's way in: the loop says that the socket is readable, `_read_ready` reads once into the slab that the
+whole process shares and hands the receiver a view of it. A byte's way out: `write` sends at once; only what
+the kernel does not take is kept, copied, until the loop says that the socket is writable. Nothing is
+allocated for a connection that is idle but this object and its socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import struct
+import sys
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from isthmus.errors import StreamReset
+from isthmus.transports.base import Receiver
+
+if sys.platform == "linux":
+    from fcntl import ioctl as _ioctl
+    from termios import TIOCOUTQ as _OUTPUT_QUEUE  # as SIOCOUTQ: see tcp(7) and unix(7)
+else:
+    _OUTPUT_QUEUE = None
+
+log = logging.getLogger(__name__)
+
+READ_SIZE = 256 * 1024
+"""Bytes read at most at a time."""
+DEFAULT_WRITE_LIMIT = 64 * 1024
+LINGER_SECONDS = 2.0
+"""How long `close` goes on reading and dropping, so that what was sent is not destroyed by a reset."""
+_MAXIMUM_PARTS = 256
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+_slab = bytearray(READ_SIZE)
+_slab_view = memoryview(_slab)
+
+
+class TcpTransport:
+    """One connected, non-blocking stream socket. It owns the socket and closes it.
+
+    `start` begins: it calls `receiver.connection_made` at once and reads from then on. The rest is
+    `Transport`.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_closing",
+        "_descriptor",
+        "_eof_received",
+        "_eof_sent",
+        "_error",
+        "_high",
+        "_linger",
+        "_loop",
+        "_lost",
+        "_pause_told",
+        "_paused",
+        "_reading",
+        "_receiver",
+        "_socket",
+        "_unsent",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket) -> None:
+        self._loop = loop
+        self._socket: socket.socket | None = connected
+        self._descriptor = connected.fileno()
+        self._receiver: Receiver | None = None
+        self._backlog: deque[bytes | memoryview] | None = None
+        self._unsent = 0
+        self._high = DEFAULT_WRITE_LIMIT
+        self._error: OSError | None = None  # a reset, behind bytes that are still to be read
+        self._linger: asyncio.TimerHandle | None = None
+        self._reading = False  # the loop watches for readability
+        self._paused = False  # the receiver wants nothing
+        self._pause_told = False  # the receiver was told to pause writing
+        self._eof_received = False
+        self._eof_sent = False  # write_eof was called
+        self._closing = False  # close was called: what still comes is dropped
+        self._lost = False  # connection_lost was called or is on its way
+
+    def start(self, receiver: Receiver) -> None:
+        """Begin. `receiver` is told `connection_made` before this returns."""
+        self._receiver = receiver
+        receiver.connection_made(self)
+        self._watch()
+
+    def set_receiver(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    # --- reading
+
+    def pause_reading(self) -> None:
+        # The loop goes on watching until there is something to read: most pauses are over before that, and to
+        # stop and start watching costs more than one needless wake-up.
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._reading or self._lost or self._eof_received or (self._paused and not self._closing):
+            return
+        self._reading = True
+        self._loop.add_reader(self._descriptor, self._read_ready)
+
+    def _unwatch(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._descriptor)
+
+    def _read_ready(self) -> None:
+        if not self._reading or self._socket is None or self._receiver is None:
+            return
+        if self._paused and not self._closing:
+            self._unwatch()
+            return
+        try:
+            count = self._socket.recv_into(_slab)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(_as_reset(error))
+            return
+        if count == 0 and self._error is not None:
+            self._lose(_as_reset(self._error))
+            return
+        if count == 0:
+            self._eof_received = True
+            self._unwatch()
+            if not self._closing:
+                self._receiver.eof_received()
+            elif self._backlog is None:
+                self._lose(None)
+            return
+        pending = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if pending:
+            # uvloop calls once for a socket with an error and then never again, whatever stands before the error.
+            self._error = OSError(pending, os.strerror(pending))
+            self._unwatch()
+            self._watch()
+        if self._closing:
+            return
+        self._receiver.data_received(_slab_view[:count])
+
+    # --- writing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._lost or self._socket is None:
+            return
+        if self._eof_sent or self._closing:
+            raise RuntimeError("write after write_eof or close")
+        size = len(data)
+        if not size:
+            return
+        if self._backlog is not None:
+            self._keep(data if isinstance(data, bytes) else bytes(data))
+            return
+        try:
+            sent = self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._lose(_as_reset(error))
+            return
+        if sent < size:
+            self._keep(_tail(data, sent))
+
+    def writelines(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
+        if self._lost or self._socket is None:
+            return
+        if self._eof_sent or self._closing:
+            raise RuntimeError("write after write_eof or close")
+        sent = 0
+        if self._backlog is None and len(parts) <= _MAXIMUM_PARTS:
+            try:
+                sent = self._socket.sendmsg(parts)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._lose(_as_reset(error))
+                return
+        for part in parts:
+            size = len(part)
+            if sent >= size:
+                sent -= size
+                continue
+            self._keep(_tail(part, sent))
+            sent = 0
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        if self._lost:  # the receiver gave up in `pause_writing`
+            return
+        if self._backlog is None:
+            self._backlog = deque()
+            self._loop.add_writer(self._descriptor, self._write_ready)
+        self._backlog.append(data)
+        self._unsent += len(data)
+        if self._unsent > self._high and not self._pause_told and self._receiver is not None:
+            self._pause_told = True
+            self._receiver.pause_writing()
+
+    def _write_ready(self) -> None:
+        backlog = self._backlog
+        if backlog is None or self._socket is None:
+            return
+        try:
+            if len(backlog) == 1:
+                sent = self._socket.send(backlog[0])
+            else:
+                sent = self._socket.sendmsg([backlog[i] for i in range(min(len(backlog), _MAXIMUM_PARTS))])
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(_as_reset(error))
+            return
+        self._unsent -= sent
+        while sent:
+            size = len(backlog[0])
+            if sent < size:
+                backlog[0] = memoryview(backlog[0])[sent:]
+                break
+            backlog.popleft()
+            sent -= size
+        if not backlog:
+            self._backlog = None
+            self._loop.remove_writer(self._descriptor)
+            if self._closing:
+                self._finish()
+            elif self._eof_sent:
+                self._shutdown()
+        if self._pause_told and self._unsent * 2 <= self._high and self._receiver is not None:
+            self._pause_told = False
+            self._receiver.resume_writing()
+
+    def write_eof(self) -> None:
+        if self._eof_sent or self._closing or self._lost:
+            return
+        self._eof_sent = True
+        if self._backlog is None:
+            self._shutdown()
+
+    def set_write_limit(self, high: int) -> None:
+        self._high = high
+
+    def unsent(self) -> int:
+        return self._unsent
+
+    # --- ending
+
+    def close(self) -> None:
+        if self._closing or self._lost:
+            return
+        self._closing = True
+        if self._backlog is None:
+            self._finish()
+
+    def abort(self) -> None:
+        if self._lost or self._socket is None:
+            return
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        except OSError as error:
+            log.debug("cannot ask for a reset: %s", error)
+        self._lose(StreamReset("the connection was aborted by this gateway"))
+
+    def info(self, name: str) -> Any:
+        if name == "socket":
+            return self._socket
+        if self._socket is None:
+            return None
+        try:
+            if name == "peername":
+                return self._socket.getpeername()
+            if name == "sockname":
+                return self._socket.getsockname()
+        except OSError:
+            return None
+        return None
+
+    def _shutdown(self) -> None:
+        try:
+            if self._socket is not None:
+                self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                self._lose(_as_reset(error))
+
+    def _finish(self) -> None:
+        """All is sent: close, but never with unread bytes in the kernel, which would turn it into a reset."""
+        if self._eof_received:
+            self._lose(None)
+            return
+        if not self._eof_sent:
+            self._shutdown()
+        if not self._lost:
+            self._linger = self._loop.call_later(LINGER_SECONDS, self._lose, None)
+            self._watch()
+
+    def _lose(self, error: Exception | None) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        self._unwatch()
+        if self._backlog is not None:
+            self._backlog = None
+            self._unsent = 0
+            self._loop.remove_writer(self._descriptor)
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._loop.call_soon(self._tell_lost, error)
+
+    def _tell_lost(self, error: Exception | None) -> None:
+        receiver = self._receiver
+        self._receiver = None
+        if receiver is not None:
+            receiver.connection_lost(error)
+
+
+def _tail(data: bytes | bytearray | memoryview, sent: int) -> bytes | memoryview:
+    """Return what is left of `data` after `sent` bytes, safe to keep: only immutable bytes are not copied."""
+    if isinstance(data, bytes):
+        return memoryview(data)[sent:] if sent else data
+    return bytes(memoryview(data)[sent:])
+
+
+def _as_reset(error: OSError) -> StreamReset:
+    reset = StreamReset(f"the connection was lost: {error.strerror or os.strerror(error.errno or 0)}")
+    reset.__cause__ = error
+    return reset
+
+
+def in_flight(sock: socket.socket | None) -> int:
+    """Return how many bytes the kernel has still to bring to the other side; 0 where it does not tell."""
+    if sock is None or _OUTPUT_QUEUE is None:
+        return 0
+    size = bytearray(4)
+    try:
+        _ioctl(sock.fileno(), _OUTPUT_QUEUE, size)
+    except OSError:
+        return 0
+    return int.from_bytes(size, sys.byteorder)
+
+
+def prepare(sock: socket.socket) -> None:
+    """Set what every stream socket of isthmus has: not blocking, no delay for small writes, dead peers are
+    noticed.
+
+    A listening socket hands the last two down to those it accepts.
+    """
+    sock.setblocking(False)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,0 +1,22 @@
+# The C types of ws.py, for Cython; ws.py itself is ordinary Python and runs without them.
+
+from isthmus.websocket.connection cimport Connection
+
+
+cdef class WebSocketTransport:
+    cdef object _below
+    cdef object _role
+    cdef object _receiver
+    cdef object _timer
+    cdef Connection _connection
+    cdef double _close_timeout
+    cdef Py_ssize_t _progress
+    cdef Py_ssize_t _queued
+    cdef bint _closing
+    cdef bint _eof_sent
+    cdef bint _peer_closed
+    cdef bint _answered
+
+    cpdef data_received(self, data)
+    cpdef message_data(self, data, bint final)
+    cpdef write(self, data)

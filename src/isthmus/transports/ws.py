@@ -1,0 +1,365 @@
+"""A WebSocket as a transport: each chunk a binary message (plain mode, for any WebSocket peer).
+
+A WebSocket has no half-close, so Close stands for the end of input (design: "layers without half-close"):
+
+    what the peer does                                          what is above is told
+    ---------------------------------------------------------------------------------------
+    Close without code, with 1000, or 1001 from a client        eof_received
+    Close with another code, connection lost without Close      connection_lost(StreamReset)
+
+After one direction has ended the other goes on, as long as something moves at least every `close_timeout`
+seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from isthmus.config.model import ConnectOptions
+from isthmus.errors import ConnectError, StreamCut, StreamReset
+from isthmus.transports.base import Receiver, Transport, peer_name
+from isthmus.transports.tcp import in_flight
+from isthmus.uri import Address
+from isthmus.websocket.connection import Connection
+from isthmus.websocket.frames import CloseCode, ProtocolError, Role
+from isthmus.websocket.handshake import ClientHandshake, HandshakeError, HeadReader, parse_response_head
+
+log = logging.getLogger(__name__)
+
+_CLIENT_WAITS_FOR_SERVER = 2.0
+"""Seconds a client leaves the server to close the connection first (RFC 6455, section 7.1.1)."""
+
+
+class WebSocketTransport:
+    """One open WebSocket over `below`. It is the receiver of `below` and the transport of what is above."""
+
+    __slots__ = (
+        "_answered",
+        "_below",
+        "_close_timeout",
+        "_closing",
+        "_connection",
+        "_eof_sent",
+        "_peer_closed",
+        "_progress",
+        "_queued",
+        "_receiver",
+        "_role",
+        "_timer",
+    )
+
+    def __init__(self, below: Transport, role: Role, maximum_message_size: int, close_timeout: float) -> None:
+        self._below = below
+        self._role = role
+        self._receiver: Receiver | None = None
+        self._connection = Connection(role, self, maximum_message_size=maximum_message_size)
+        self._close_timeout = close_timeout
+        self._closing = False
+        self._eof_sent = False
+        self._peer_closed = False
+        self._answered = False  # the peer's Close came behind ours: it had all that we sent
+        self._progress = 0  # bytes moved since the timer was set
+        self._queued = 0  # bytes under way to the peer when the timer was set
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, receiver: Receiver) -> None:
+        """Begin: become the receiver of what is below and tell `receiver` `connection_made`."""
+        self._receiver = receiver
+        self._below.set_receiver(self)
+        receiver.connection_made(self)
+
+    # --- from below
+
+    def connection_made(self, transport: Transport) -> None:
+        """Not called: a WebSocket begins on a connection that is there."""
+
+    def data_received(self, data: memoryview) -> None:
+        try:
+            self._connection.receive(data)
+        except ProtocolError as error:
+            log.info("%s: %s; closing with %d", self._peer(), error, error.code)
+            self._give_up(
+                self._connection.fail(error), StreamReset(f"the WebSocket peer broke the protocol: {error}")
+            )
+
+    def eof_received(self) -> None:
+        if not self._peer_closed:
+            self._below.abort()
+            self._tell_lost(StreamReset("the WebSocket connection ended without Close"))
+        elif self._eof_sent:
+            self._below.close()
+
+    def pause_writing(self) -> None:
+        self._connection.pause_control()
+        if self._receiver is not None:
+            self._receiver.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_control()
+        if self._receiver is not None:
+            self._receiver.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connection.transport_lost()
+        harmless = error is None or self._answered or isinstance(error, StreamCut)
+        if self._peer_closed and self._eof_sent and harmless:
+            self._tell_lost(None)
+        else:
+            self._tell_lost(error or StreamReset("the WebSocket connection ended without Close"))
+
+    # --- from the WebSocket connection (connection.Handler)
+
+    def message_data(self, data: memoryview, final: bool) -> None:
+        receiver = self._receiver
+        size = len(data)
+        self._progress += size
+        if size and receiver is not None and not self._closing:
+            receiver.data_received(data)
+
+    def pong_received(self, payload: bytes) -> None:
+        """A sign of life, nothing more."""
+
+    def close_received(self, code: int | None, reason: str) -> None:
+        self._peer_closed = True
+        self._answered = self._eof_sent
+        in_order = code in (None, CloseCode.NORMAL) or (
+            code == CloseCode.GOING_AWAY and self._role is Role.SERVER
+        )
+        if not in_order:
+            text = f"the WebSocket peer closed with {code}{f' ({reason})' if reason else ''}"
+            answer = self._connection.send_close(code) if not self._eof_sent else b""
+            self._give_up(answer, StreamReset(text))
+            return
+        if self._eof_sent:
+            self._end_below()
+        else:
+            self._watch_progress()
+        if self._receiver is not None and not self._closing:
+            self._receiver.eof_received()
+
+    def control(self, buffer: bytes) -> None:
+        self._below.write(buffer)
+
+    # --- from above
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._receiver is None:
+            return
+        self._progress += len(data)
+        buffers = self._connection.send_data(data)
+        if len(buffers) == 1:
+            self._below.write(buffers[0])
+        else:
+            self._below.writelines(buffers)
+
+    def writelines(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
+        for part in parts:
+            self.write(part)
+
+    def write_eof(self) -> None:
+        if self._eof_sent or self._receiver is None:
+            return
+        self._eof_sent = True
+        self._below.write(self._connection.send_close(CloseCode.NORMAL))
+        if self._peer_closed:
+            self._end_below()
+        else:
+            self._watch_progress()
+
+    def pause_reading(self) -> None:
+        if not self._closing:  # else the peer's Close would not be seen
+            self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._below.resume_reading()
+
+    def set_write_limit(self, high: int) -> None:
+        self._below.set_write_limit(high)
+
+    def unsent(self) -> int:
+        return self._below.unsent()
+
+    def set_receiver(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def close(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        self._below.resume_reading()  # the peer's Close is still to come
+        self.write_eof()
+
+    def abort(self) -> None:
+        """Let the peer see a reset: Close 1011 where one can still be sent, which no proxy on the way can
+        hide.
+        """
+        receiver = self._receiver
+        if receiver is None:
+            return
+        self._receiver = None
+        self._cancel_timer()
+        if self._connection.may_send and self._below.unsent() == 0:
+            broken = ProtocolError(CloseCode.INTERNAL_ERROR, "the connection behind the gateway was reset")
+            self._below.write(self._connection.fail(broken))
+            self._below.close()
+        else:
+            self._below.abort()
+        error = StreamReset("the connection was aborted by this gateway")
+        asyncio.get_running_loop().call_soon(receiver.connection_lost, error)
+
+    def info(self, name: str) -> Any:
+        return self._below.info(name)
+
+    # --- ending
+
+    def _give_up(self, farewell: bytes, error: Exception) -> None:
+        """Say farewell, if there is one, and drop the connection; what is above sees a reset."""
+        if farewell:
+            self._below.write(farewell)
+        self._below.close()
+        self._tell_lost(error)
+
+    def _end_below(self) -> None:
+        """Both Close frames have gone their way: a server closes the connection, a client waits for that."""
+        self._cancel_timer()
+        if self._role is Role.SERVER:
+            self._below.close()
+        else:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_CLIENT_WAITS_FOR_SERVER, self._below.close)
+            self._below.resume_reading()
+
+    def _watch_progress(self) -> None:
+        """One direction has ended: see to it that the other does not stand still for ever."""
+        self._progress = 0
+        self._queued = self._under_way()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._close_timeout, self._check_progress)
+
+    def _check_progress(self) -> None:
+        self._timer = None
+        if self._progress or self._queued != self._under_way():
+            self._watch_progress()
+            return
+        log.info("%s: half-closed and idle for %g s; closing", self._peer(), self._close_timeout)
+        self.abort()
+
+    def _under_way(self) -> int:
+        """Return how many bytes the peer has not received yet: also the kernel's queue takes its time."""
+        return self._below.unsent() + in_flight(self._below.info("socket"))
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tell_lost(self, error: Exception | None) -> None:
+        self._cancel_timer()
+        receiver = self._receiver
+        self._receiver = None
+        if receiver is not None:
+            receiver.connection_lost(error)
+
+    def _peer(self) -> str:
+        return peer_name(self._below.info("peername"))
+
+
+class WebSocketOpening:
+    """The client's side of a handshake: the receiver of a new connection until the server has answered.
+
+    Either `opened` is called, which returns the receiver of the `WebSocketTransport`, or `failed`, once.
+    """
+
+    __slots__ = ("_address", "_below", "_done", "_failed", "_handshake", "_opened", "_options", "_reader")
+
+    def __init__(
+        self,
+        address: Address,
+        options: ConnectOptions,
+        opened: Callable[[], Receiver],
+        failed: Callable[[ConnectError], None],
+    ) -> None:
+        self._address = address
+        self._options = options
+        self._opened = opened
+        self._failed = failed
+        self._done = False
+        self._handshake = ClientHandshake(address.authority, address.target)
+        self._reader = HeadReader()
+        self._below: Transport | None = None
+
+    def connection_made(self, transport: Transport) -> None:
+        if self._done:
+            transport.abort()
+            return
+        self._below = transport
+        transport.write(self._handshake.request())
+
+    def data_received(self, data: memoryview) -> None:
+        view = data
+        while not self._done:
+            try:
+                head = self._reader.feed(view)
+                if head is None:
+                    return
+                rest = self._reader.rest
+                response = parse_response_head(head)
+                if response.interim:
+                    view = memoryview(rest)
+                    continue
+                self._handshake.verify(response)
+            except HandshakeError as error:
+                self._fail(error.reason, 504 if error.status == 504 else 502, error)
+                return
+            self._open(rest)
+            return
+
+    def _open(self, rest: bytearray) -> None:
+        below, self._below = self._below, None
+        self._done = True
+        if below is None:
+            return
+        opened = WebSocketTransport(
+            below,
+            Role.CLIENT,
+            self._options.websocket_maximum_message_size,
+            self._options.websocket_close_timeout,
+        )
+        opened.start(self._opened())
+        if rest:
+            opened.data_received(memoryview(rest))
+
+    def eof_received(self) -> None:
+        self._fail("it ended the connection without an answer to the WebSocket handshake", 502, None)
+
+    def pause_writing(self) -> None:
+        """The request is small; there is nothing to hold back."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail("it dropped the connection without an answer to the WebSocket handshake", 502, error)
+
+    @property
+    def asked(self) -> bool:
+        """Whether the connection stood, so that the server was asked."""
+        return self._below is not None
+
+    def cancel(self) -> None:
+        """Give up: nothing is called any more."""
+        self._done = True
+        below, self._below = self._below, None
+        if below is not None:
+            below.abort()
+
+    def _fail(self, reason: str, status: int, cause: Exception | None) -> None:
+        if self._done:
+            return
+        self.cancel()
+        failure = ConnectError(f"Unable to connect to {self._address}: {reason}", status=status)
+        failure.__cause__ = cause
+        self._failed(failure)

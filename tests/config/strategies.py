@@ -1,0 +1,149 @@
+"""Hypothesis strategies: any configuration that isthmus could hold."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any, get_args
+
+from hypothesis import strategies as st
+
+from isthmus import uri
+from isthmus.config import checks, units
+from isthmus.config.model import (
+    AcceptOptions,
+    Bind,
+    ConnectOptions,
+    DirectoryProperties,
+    EchoProperties,
+    GatewayConfig,
+    GatewayOptions,
+    Keystore,
+    ProxyProperties,
+    Security,
+    Service,
+)
+from isthmus.config.service_types import SERVICE_TYPES
+from isthmus.uri import Address
+
+# What a configuration file can hold: no control characters. ${} is there to be escaped.
+printable = st.characters(codec="utf-8", exclude_categories=["C", "Z"], include_characters=" ${}")
+texts = st.text(printable, max_size=20)
+filled = st.text(printable, min_size=1, max_size=20)
+paths = filled.filter(lambda text: ".." not in text.split("/"))
+files = st.text("abc./-_ ", min_size=1, max_size=20).map(Path)
+sizes = st.integers(1, units.MAXIMUM_SIZE)
+durations = st.floats(0, units.MAXIMUM_DURATION) | st.integers(0, 10**6).map(lambda n: n / 1000)
+positive_durations = durations.filter(bool)
+ports = st.integers(1, 65535)
+hosts = st.one_of(
+    st.from_regex(r"[a-z][a-z0-9]{0,8}(\.[a-z]{2,3})?", fullmatch=True),
+    st.ip_addresses(v=4).map(str),
+    st.ip_addresses(v=6).map(lambda address: str(ipaddress.IPv6Address(address.packed))),
+)
+binds = st.none() | st.builds(Bind, st.just("0.0.0.0") | hosts, ports)
+ciphers = st.lists(
+    st.sampled_from(["HIGH", "!aNULL", "ECDHE-RSA-AES128-GCM-SHA256"]), max_size=2, unique=True
+).map(lambda names: tuple(name for name in ("HIGH", *names) if names))
+protocols = st.sampled_from([(), ("TLSv1.2",), ("TLSv1.3",), ("TLSv1.2", "TLSv1.3")])
+
+
+@st.composite
+def addresses(draw: st.DrawFn, schemes: frozenset[str]) -> Address:
+    scheme = draw(st.sampled_from(sorted(schemes - {"stdio"})))
+    if scheme == "unix":
+        return uri.parse(f"unix:///{draw(st.text('abc/', min_size=1, max_size=20))}x")
+    web = uri.SCHEMES[scheme].web
+    path = draw(st.text("ab/.~!", max_size=8)) if web else ""
+    query = draw(st.text("ab=&", max_size=5)) if web else ""
+    slash = "/" if path else draw(st.sampled_from(["", "/"]))
+    return Address(scheme, draw(hosts), draw(ports), f"{slash}{path}", query)
+
+
+tls: dict[str, Any] = {"protocols": protocols, "ciphers": ciphers}
+accept_options = st.builds(
+    AcceptOptions,
+    **tls,
+    **{f"{scheme}_bind": binds for scheme in ("tcp", "ssl", "tls", "ws", "wss", "http", "https")},
+    websocket_maximum_message_size=sizes,
+    websocket_close_timeout=durations,
+    http_keepalive_timeout=durations,
+)
+connect_options = st.builds(
+    ConnectOptions,
+    **tls,
+    connect_timeout=positive_durations,
+    verify_server=st.sampled_from(["required", "none"]),
+    websocket_maximum_message_size=sizes,
+    websocket_close_timeout=durations,
+)
+properties = {
+    "proxy": st.builds(
+        ProxyProperties,
+        maximum_pending_bytes=sizes,
+        connect_strategy=st.sampled_from([None, "immediate", "deferred", "prepared"]),
+        prepared_connection_count=st.integers(0, 10_000),
+    ),
+    "echo": st.builds(EchoProperties, repeat=st.integers(1, 1000), maximum_pending_bytes=sizes),
+    "directory": st.builds(
+        DirectoryProperties,
+        directory=paths,
+        welcome_file=st.none() | paths,
+        error_pages_directory=st.none() | paths,
+        options=st.sampled_from([None, "indexes"]),
+    ),
+}
+keystores = st.builds(
+    Keystore,
+    type=st.sampled_from(["PEM", "PKCS12"]),
+    file=files,
+    key_file=st.none() | files,
+    password_file=st.none() | files,
+)
+
+
+def choices(field: str) -> list[str]:
+    return list(get_args(GatewayOptions.model_fields[field].annotation))
+
+
+gateway_options = st.builds(
+    GatewayOptions,
+    stop_timeout=durations,
+    maximum_connections=st.integers(1, 10**6),
+    accept_backlog=st.integers(1, 65535),
+    http_head_timeout=positive_durations,
+    http_maximum_head_size=st.integers(1024, 1024 * 1024),
+    event_loop=st.sampled_from(choices("event_loop")),
+    tls_transport=st.sampled_from(choices("tls_transport")),
+)
+
+
+@st.composite
+def services(draw: st.DrawFn) -> Service:
+    kind = draw(st.sampled_from(list(SERVICE_TYPES.values())))
+    streams = addresses(kind.accepts)
+    return Service(
+        name=draw(filled),
+        type=kind.name,
+        description=draw(texts),
+        accepts=tuple(draw(st.lists(streams, min_size=1, max_size=3))),
+        connects=(draw(streams),) if kind.connects else (),
+        properties=draw(properties[kind.name]),
+        accept_options=draw(accept_options),
+        connect_options=draw(connect_options) if kind.connects else ConnectOptions(),
+    )
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> GatewayConfig:
+    """Any configuration that has no problems."""
+    found: list[Service] = []
+    for service in draw(st.lists(services(), min_size=1, max_size=4)):
+        if not checks.check([*found, service], "", {}):
+            found.append(service)
+    if not found:
+        found = [
+            Service(name="a", type="echo", accepts=(uri.parse("tcp://a:1"),), properties=EchoProperties())
+        ]
+    security = Security(keystore=draw(st.none() | keystores), truststore=draw(st.none() | keystores))
+    return GatewayConfig(services=tuple(found), security=security, options=draw(gateway_options))

@@ -1,0 +1,239 @@
+"""What must hold between services."""
+
+from __future__ import annotations
+
+import pytest
+from tests.config.conftest import Load, Problems, gateway, proxy
+
+from isthmus import uri
+from isthmus.config import proxy_config
+from isthmus.config.model import AcceptOptions, Bind, ConnectOptions, ProxyProperties, Security
+from isthmus.errors import ConfigurationError
+
+
+def bound(accept: str, bind: str = "") -> str:
+    scheme = accept.partition(":")[0]
+    return proxy(
+        f"<accept-options><{scheme}.bind>{bind}</{scheme}.bind></accept-options>" if bind else "",
+        accept=accept,
+    )
+
+
+def directory(accept: str) -> str:
+    properties = "<properties><directory>/base</directory></properties>"
+    return f"<service><accept>{accept}</accept><type>directory</type>{properties}</service>"
+
+
+STREAMS = "ssl, tcp, tls, unix, ws, wss"
+
+
+@pytest.mark.parametrize(
+    ("service", "block"),
+    [
+        (
+            proxy(accept="http://a:1"),
+            (
+                "<service/accept>: http://a:1/: proxy services have no http accept; for a stream over "
+                "the Web write ws://"
+                f"\n    allowed: {STREAMS}"
+            ),
+        ),
+        (
+            proxy(connect="https://a:1/x"),
+            (
+                "<service/connect>: https://a:1/x: proxy services have no https connect; "
+                f"for a stream over the Web write wss://\n    allowed: {STREAMS}"
+            ),
+        ),
+        (
+            directory("ws://a:1"),
+            "<service/accept>: ws://a:1/: directory services have no ws accept\n    allowed: http, https",
+        ),
+        (
+            proxy(accept="-"),
+            (
+                "<service/accept>: - (standard input and output) is for the command line only"
+                "\n    allowed: isthmus proxy - URI, without a configuration file"
+            ),
+        ),
+        (
+            proxy(connect="stdio:"),
+            (
+                "<service/connect>: - (standard input and output) is for the command line only"
+                "\n    allowed: isthmus proxy - URI, without a configuration file"
+            ),
+        ),
+        (
+            proxy(connect="tcp://a:0"),
+            (
+                "<service/connect>: tcp://a:0/: port 0 cannot be connected to\n    allowed: a port from 1 to "
+                "65535"
+            ),
+        ),
+        (
+            proxy(
+                "<properties><connect.strategy>deferred</connect.strategy>"
+                "<prepared.connection.count>2</prepared.connection.count></properties>"
+            ),
+            (
+                "<service/properties/connect.strategy>: connect.strategy deferred prepares no connections, "
+                "but prepared.connection.count is 2\n    allowed: prepared, or a count of 0"
+            ),
+        ),
+        (
+            proxy("<properties><connect.strategy>prepared</connect.strategy></properties>"),
+            (
+                "<service/properties/connect.strategy>: connect.strategy prepared needs to know how many "
+                "connections "
+                "to prepare\n    allowed: a prepared.connection.count above 0"
+            ),
+        ),
+    ],
+)
+def test_one_service(problems_of: Problems, service: str, block: str) -> None:
+    assert problems_of(gateway(service)) == [f"gateway.xml:2: {block}"]
+
+
+def test_names_are_unique(problems_of: Problems) -> None:
+    services = proxy("<name>x</name>"), proxy("\n<name>x</name>", accept="tcp://a:2")
+    what = "gateway.xml:4: <service/name>: the name 'x' is used twice, in line 2 and here"
+    assert problems_of(gateway(*services)) == [f"{what}\n    allowed: a name of its own"]
+
+
+TWO_SOCKETS = "one accept for each port; only http with ws, and https with wss, share one"
+TWO_ROUTES = "another path or host, or another bind"
+TWO_PORTS = "another port for one of them (a bind such as 8443 does that)"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "what", "allowed"),
+    [
+        (
+            bound("tcp://a:1"),
+            bound("tcp://a:1"),
+            "tcp://a:1/ is bound twice: tcp://a:1/ (line 2) listens on a:1 too",
+            TWO_SOCKETS,
+        ),
+        (
+            bound("tcp://a:1", "5"),
+            bound("ws://b:2", "5"),
+            "ws://b:2/ is bound twice: tcp://a:1/ (line 2) listens on 0.0.0.0:5 too",
+            TWO_SOCKETS,
+        ),
+        (
+            bound("ws://a:1/x", "5"),
+            bound("ws://a:1/x/", "5"),
+            "ws://a:1/x/ is bound twice: ws://a:1/x (line 2) has the same bind 0.0.0.0:5, host and path",
+            TWO_ROUTES,
+        ),
+        (
+            bound("ws://[::1]:1"),
+            bound("ws://[0:0:0:0:0:0:0:1]:1/"),
+            "ws://[::1]:1/ is bound twice: ws://[::1]:1/ (line 2) has the same bind [::1]:1, host and path",
+            TWO_ROUTES,
+        ),
+        (
+            directory("http://a:80/"),
+            directory("http://A"),
+            "http://a:80/ is bound twice: http://a:80/ (line 2) has the same bind a:80, host and path",
+            TWO_ROUTES,
+        ),
+        (
+            bound("ws://a:1", "5"),
+            bound("wss://a:2", "5"),
+            "wss://a:2/ and ws://a:1/ (line 2) share 0.0.0.0:5, but only one of them is TLS",
+            TWO_PORTS,
+        ),
+        (
+            bound("tcp://a:1", "5"),
+            bound("ssl://a:2", "5"),
+            "ssl://a:2/ and tcp://a:1/ (line 2) share 0.0.0.0:5, but only one of them is TLS",
+            TWO_PORTS,
+        ),
+        (
+            bound("ws://10.0.0.1:5"),
+            bound("ws://b:1", "5"),
+            "ws://b:1/ listens on 0.0.0.0:5, ws://10.0.0.1:5/ (line 2) on 10.0.0.1:5: one is every address",
+            "the same bind for both, or another port",
+        ),
+        (
+            bound("ws://b:1", "[::]:5"),
+            bound("tcp://[::1]:5"),
+            "tcp://[::1]:5/ listens on [::1]:5, ws://b:1/ (line 2) on [::]:5: one is every address",
+            "the same bind for both, or another port",
+        ),
+        (
+            proxy(accept="unix:///run/a"),
+            proxy(accept="unix:///run/a"),
+            "unix:///run/a is bound twice, also in line 2",
+            "each accept once",
+        ),
+    ],
+)
+def test_two_accepts_that_cannot_be_together(
+    problems_of: Problems, first: str, second: str, what: str, allowed: str
+) -> None:
+    assert problems_of(gateway(first, second)) == [
+        f"gateway.xml:3: <service/accept>: {what}\n    allowed: {allowed}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (bound("ws://a:1/x", "5"), bound("ws://a:1/y", "5")),
+        (bound("ws://a:1/", "5"), bound("ws://b:1/", "5")),
+        (bound("ws://a:80/"), directory("http://a/")),
+        (bound("wss://a/"), directory("https://a/")),
+        (bound("tcp://a:1"), bound("tcp://b:1")),
+        (bound("tcp://127.0.0.1:1"), bound("tcp://[::]:1")),
+        (bound("tcp://127.0.0.1:0"), bound("tcp://127.0.0.1:0")),
+        (bound("tcp://a:1", "5"), bound("tcp://a:1", "6")),
+        (bound("tcp://localhost:5"), bound("tcp://a:1", "5")),
+        (proxy(accept="unix:///run/a"), proxy(accept="unix:///run/b")),
+    ],
+)
+def test_two_accepts_that_can_be_together(load_text: Load, first: str, second: str) -> None:
+    assert len(load_text(gateway(first, second)).config.services) == 2
+
+
+def test_two_accepts_of_one_service_are_compared_too(problems_of: Problems) -> None:
+    (problem,) = problems_of(gateway(proxy("\n<accept>tcp://localhost:1</accept>")))
+    assert problem.startswith("gateway.xml:3: <service/accept>: tcp://localhost:1/ is bound twice")
+
+
+def test_a_connect_that_verifies_nothing_is_warned_about(load_text: Load) -> None:
+    options = "\n<connect-options><ssl.verify-server>none</ssl.verify-server></connect-options>"
+    loaded = load_text(gateway(proxy(options, connect="wss://a/"), proxy(options, accept="tcp://b:1")))
+    assert [str(warning) for warning in loaded.warnings] == [
+        (
+            "gateway.xml:3: <service/connect-options/ssl.verify-server>: proxy-1 does not verify the server "
+            "it connects to: anyone on the way can read and change the traffic\n"
+            "    allowed: required; a private certificate authority goes to security/truststore"
+        )
+    ]
+
+
+def test_the_one_liner() -> None:
+    config = proxy_config(
+        uri.parse("-"),
+        uri.parse("wss://gw.example.com/ssh"),
+        connect_options=ConnectOptions(connect_timeout=3),
+        accept_options=AcceptOptions(tcp_bind=Bind("0.0.0.0", 1)),
+        properties=ProxyProperties(maximum_pending_bytes=1),
+        security=Security(),
+    )
+    (service,) = config.services
+    assert (service.name, service.type) == ("proxy-1", "proxy")
+    assert [str(address) for address in (*service.accepts, *service.connects)] == [
+        "-",
+        "wss://gw.example.com:443/ssh",
+    ]
+    assert service.connect_options.connect_timeout == 3
+
+
+def test_the_one_liner_is_checked() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        proxy_config(uri.parse("http://localhost/"), uri.parse("tcp://localhost:0"))
+    assert str(caught.value) == "cannot use command line: 2 problems"
+    assert [problem.element for problem in caught.value.problems] == ["service/accept", "service/connect"]

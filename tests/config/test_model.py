@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from isthmus.config.model import (
+    AcceptOptions,
+    Bind,
+    GatewayOptions,
+    Keystore,
+    ProxyProperties,
+    options_of,
+)
+from isthmus.errors import UriError
+from isthmus.uri import SCHEMES
+
+
+@pytest.mark.parametrize(
+    ("text", "bind", "shown"),
+    [
+        ("8050", Bind("0.0.0.0", 8050), "0.0.0.0:8050"),
+        (" 0 ", Bind("0.0.0.0", 0), "0.0.0.0:0"),
+        ("10.0.0.1:8050", Bind("10.0.0.1", 8050), "10.0.0.1:8050"),
+        ("Gateway.example.com:1", Bind("gateway.example.com", 1), "gateway.example.com:1"),
+        ("[::]:8050", Bind("::", 8050), "[::]:8050"),
+    ],
+)
+def test_a_bind(text: str, bind: Bind, shown: str) -> None:
+    assert Bind.parse(text) == bind
+    assert str(bind) == shown
+    assert Bind.parse(shown) == bind
+
+
+@pytest.mark.parametrize("text", ["", "x", "70000", "9" * 5000, "a:b", ":80", "[::1]", "@eth0:80", "٨٠"])
+def test_what_is_not_a_bind(text: str) -> None:
+    with pytest.raises(UriError):
+        Bind.parse(text)
+
+
+def test_a_bind_is_for_its_own_scheme_only() -> None:
+    options = AcceptOptions(ws_bind=Bind("a", 1))
+    assert options.bind_for("ws") == Bind("a", 1)
+    assert [options.bind_for(scheme) for scheme in SCHEMES if scheme != "ws"] == [None] * (len(SCHEMES) - 1)
+
+
+def test_every_network_scheme_has_a_bind() -> None:
+    names = {option.name for option in options_of(AcceptOptions())}
+    assert {f"{name}.bind" for name, scheme in SCHEMES.items() if not scheme.local} <= names
+
+
+def test_nothing_unknown_is_accepted_and_nothing_changes() -> None:
+    with pytest.raises(ValidationError):
+        AcceptOptions.model_validate({"ws.bnd": 1})
+    with pytest.raises(ValidationError):
+        GatewayOptions().stop_timeout = 1  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="JKS"):
+        Keystore.model_validate({"type": "JKS", "file": "x"})
+
+
+def test_the_strategy_follows_the_count() -> None:
+    assert ProxyProperties().strategy == "immediate"
+    assert ProxyProperties(prepared_connection_count=2).strategy == "prepared"
+    assert ProxyProperties(connect_strategy="deferred").strategy == "deferred"
+
+
+def test_options_are_shown_as_a_file_writes_them() -> None:
+    options = {option.name: option for option in options_of(ProxyProperties(maximum_pending_bytes=1024))}
+    assert (options["maximum.pending.bytes"].value, options["maximum.pending.bytes"].is_default) == (
+        "1k",
+        False,
+    )
+    assert (options["connect.strategy"].value, options["connect.strategy"].is_default) == (None, True)
