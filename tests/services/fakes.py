@@ -1,4 +1,4 @@
-"""Both ends of a service in memory: connections whose other side the test plays, and what offers and reaches them."""
+"""What a service stands between, in memory: connections whose other side the test plays."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ READ_SIZE = 64
 class Connection:
     """A transport that keeps the rules of `transports.base`, and the application at its other side.
 
-    Nothing moves by itself: `read` lets the transport read what the application sent, `take` lets the application
-    take what was written. `soon` is how the connection is told to be lost: `loop.call_soon`.
+    Nothing moves by itself: `read` lets the transport read what the application sent, `take` lets the
+    application take what was written. `soon` is how the connection is told to be lost: `loop.call_soon`.
     """
 
     def __init__(self, soon: Callable[..., object]) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from isthmus.services.echo import EchoService
 from tests.services.fakes import READ_SIZE, Connection, Incoming, echo_service
 from tests.services.test_proxy import turns
+
+from isthmus.services.echo import EchoService
 
 
 def scene(**properties: Any) -> tuple[EchoService, Connection]:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.services.fakes import READ_SIZE, Connection, Connector, Incoming, proxy_service
 
 from isthmus.errors import ConnectError
 from isthmus.services.proxy import ProxyRelay, ProxyService
-from tests.services.fakes import READ_SIZE, Connection, Connector, Incoming, proxy_service
 
 TURNS = 5
 
@@ -101,7 +101,7 @@ async def test_a_dead_destination_refuses_with_its_status(
     status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene = Scene()
-    client, incoming = scene.come()
+    _, incoming = scene.come()
     error = ConnectError("Unable to connect to tcp://b:1: no", status=status, hint="check it")
     scene.connector.dials[0].fail(error)
     assert incoming.refusal is error
@@ -309,7 +309,9 @@ async def test_prepared_keeps_a_server_that_spoke_and_ended() -> None:
 
 
 @pytest.mark.parametrize("way", ["end", "reset"])
-async def test_a_server_that_goes_while_it_waits_is_replaced(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_goes_while_it_waits_is_replaced(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     timers = Timers(monkeypatch)
     scene = await prepared()
     server = scene.connector.dials[0].succeed()

@@ -1,9 +1,8 @@
 """What a configuration says, typed: the one model that every reader fills and every part of isthmus reads.
 
 Every option has one dotted name: an element in XML, a quoted key in TOML, the `alias` of a field here. The
-readers (`config.xml`, `config.toml`) build a tree of plain values with those names and hand it to
-`config.build`, which validates it against these classes and turns each complaint into a `Problem` with file,
-line and element.
+readers (`config.xml`, `config.toml`) keep names and lines; `config.build` reads each section against its
+class here and turns each complaint into a `Problem` with file, line and element.
 
 A service's accepts and connects, its options and its properties are immutable once read.
 """

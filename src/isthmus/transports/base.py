@@ -10,19 +10,17 @@ Rules every layer keeps (tests/transports/conformance.py holds them against each
 1. `connection_made` comes first and once, `connection_lost` last and once, and never from inside `write`,
    `write_eof`, `close` or `abort`.
 2. A view given to `data_received` lives until the call returns; whoever keeps bytes copies them. The view is
-writable
-   and the callee may overwrite it. The same holds for a writable view given to `write`; `bytes` are never
-   changed and may be kept.
+   writable and the callee may overwrite it. The same holds for a writable view given to `write`; `bytes` are
+   never changed and may be kept.
 3. `eof_received` comes at most once, after every byte before it; the other direction goes on. `write_eof`
-sends every
-   byte before it first.
+   sends every byte before it first.
 4. After `pause_reading` no `data_received` and no `eof_received` comes until `resume_reading`, except what
    a layer has in hands from the same read. Nothing comes from inside `resume_reading`.
 5. `pause_writing` comes when more than the high-water mark is unsent, `resume_writing` when it has fallen to
-half of it. 6. `close` sends what is unsent, ends both directions in order and leads to
-`connection_lost(None)`; it reads no more.
-   `abort` drops what is unsent and lets the other side see a reset. (A unix socket has none: the other side sees an
-   end of input, and a reset only when it writes.)
+   half of it.
+6. `close` sends what is unsent, ends both directions in order and leads to `connection_lost(None)`; it reads
+   no more. `abort` drops what is unsent and lets the other side see a reset. (A unix socket has none: the
+   other side sees an end of input, and a reset only when it writes.)
 7. `connection_lost(None)` says that all that was written was handed over and the connection ended in order;
    `connection_lost(error)` says that bytes may be missing: pass it on as a reset.
 """

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _ACCEPTS_AT_A_TIME = 64
 _PAUSE_SECONDS = 1.0
-_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class Quota:
@@ -132,9 +132,8 @@ class Listening:
                 self._quota.release()
                 return
             except OSError as error:
+                # No descriptor or memory left, or what Linux tells of a network that fails: see accept(2).
                 self._quota.release()
-                if error.errno not in _OUT_OF_RESOURCES:
-                    raise
                 log.error(
                     "cannot accept a connection: %s; trying again in %g s", error.strerror, _PAUSE_SECONDS
                 )
@@ -164,9 +163,12 @@ def bind(address: Address, at: Bind | None) -> list[socket.socket]:
     try:
         for family, kind, protocol, _, target in dict.fromkeys(infos):
             # A name such as localhost may have an IPv6 address on a machine without IPv6.
-            if family == socket.AF_INET6 and len(infos) > 1 and not socket.has_ipv6:
-                continue
-            sockets.append(_bind_one(family, kind, protocol, target))
+            try:
+                sockets.append(_bind_one(family, kind, protocol, target))
+            except OSError as error:
+                if len(infos) == 1 or target[0] != "::1" or error.errno not in _NO_SUCH_ADDRESS:
+                    raise
+                log.debug("%s: this machine has no IPv6", address)
     except OSError as error:
         for bound in sockets:
             bound.close()
@@ -202,15 +204,19 @@ def _bind_unix(address: Address) -> socket.socket:
 
 def _unlink_if_dead(path: str) -> None:
     """Remove a socket file that nobody listens on any more, as a crashed process leaves it."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except OSError:
+    if not _is_socket(path):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(0.5)
         if probe.connect_ex(path) == errno.ECONNREFUSED:
             _unlink_socket(path)
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _unlink_socket(path: str) -> None:
@@ -248,6 +254,8 @@ def _bind_hint(address: Address, at: Bind | None, error: OSError) -> str:
                 f"port {port} needs a privilege: start as root, allow it with "
                 f"setcap cap_net_bind_service=+ep on the interpreter, or choose a port above 1023"
             )
+        case errno.EADDRINUSE if scheme == "unix" and not _is_socket(address.path):
+            return f"{address.path} is there and is not a socket; remove it or choose another path"
         case errno.EADDRINUSE if scheme == "unix":
             return f"another process listens on {address.path}; stop it or choose another path"
         case errno.EADDRINUSE:

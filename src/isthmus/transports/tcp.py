@@ -143,7 +143,8 @@ class TcpTransport:
             return
         pending = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if pending:
-            # uvloop calls once for a socket with an error and then never again, whatever stands before the error.
+            # uvloop calls once for a socket with an error and then never again, also when bytes stand before
+            # the error.
             self._error = OSError(pending, os.strerror(pending))
             self._unwatch()
             self._watch()
@@ -344,7 +345,7 @@ def _as_reset(error: OSError) -> StreamReset:
 
 def in_flight(sock: socket.socket | None) -> int:
     """Return how many bytes the kernel has still to bring to the other side; 0 where it does not tell."""
-    if sock is None or _OUTPUT_QUEUE is None:
+    if sock is None or sock.fileno() < 0 or _OUTPUT_QUEUE is None:
         return 0
     size = bytearray(4)
     try:
