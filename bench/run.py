@@ -1,7 +1,7 @@
-"""Measure isthmus beside two haproxy TCP hops, in interleaved rounds on this machine, and print the ratios.
+"""Measure isthmus beside two haproxy TCP hops, in interleaved rounds on one machine, and print the ratios.
 
-The load generator and the harness are those of `../shared/bench`, which this needs, with haproxy and a C compiler.
-What counts is a ratio within one run: a shared machine is too noisy for absolute figures.
+The load generator and the harness are those of `../shared/bench`, which this needs, with haproxy and a C
+compiler. What counts is a ratio within one run: a shared machine is too noisy for absolute figures.
 
     python bench/run.py [--rounds N] [--idle N] [--cases up,down,...]
 """
@@ -86,7 +86,8 @@ def _measure(rounds: int, idle: int, cases: str) -> dict[str, Any]:
         folder.mkdir(parents=True)
     load, out = BUILD / "tunnel_load", BUILD / "results.json"
     subprocess.run(["cc", "-O2", "-o", str(load), str(SHARED / "tunnel_load.c")], check=True)
-    for script in (SHARED / "tunnels/_lib.sh", SHARED / "tunnels/haproxy.sh", ROOT / "bench/tunnels/isthmus.sh"):
+    theirs, ours = SHARED / "tunnels", ROOT / "bench" / "tunnels"
+    for script in (theirs / "_lib.sh", theirs / "haproxy.sh", ours / "isthmus.sh"):
         shutil.copy(script, scripts / script.name)
         (scripts / script.name).chmod(0o755)
     command = [sys.executable, str(SHARED / "compare_tunnels.py"), "--load", str(load)]

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.system import peers
 from tests.system.pair import Processes
 from tests.system.process import ISTHMUS, free_port, isthmus_command, run
@@ -37,7 +36,7 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def certificates(copy: Path, pytestconfig: pytest.Config) -> Path:
-    """Run the commands of the whitepaper example's README that make a certificate, for this machine's address."""
+    """Run the commands of the whitepaper example's README that make a certificate, for 127.0.0.1."""
     need = Requirements(pytestconfig)
     folder = copy / "whitepaper"
     commands = re.search(r"```sh\n(.*?)```", (folder / "README.md").read_text(), re.S)
@@ -98,10 +97,9 @@ def start(processes: Processes, folder: Path, name: str, values: dict[str, objec
 
 
 def test_whitepaper(processes: Processes, copy: Path) -> None:
-    loopback = {
-        name: "127.0.0.1"
-        for name in ("client.external", "client.internal", "server.external", "server.internal")
-    }
+    loopback = dict.fromkeys(
+        ("client.external", "client.internal", "server.external", "server.internal"), "127.0.0.1"
+    )
     web, near, homes = free_port(), free_port(), (free_port(), free_port())
     on_server = {name: value for name, value in loopback.items() if name.startswith("server")}
     on_client = {name: value for name, value in loopback.items() if name != "server.internal"}

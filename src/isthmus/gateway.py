@@ -21,7 +21,7 @@ from pathlib import Path
 from isthmus import __version__
 from isthmus.accepts import Accepts
 from isthmus.config.model import AcceptOptions, ConnectOptions, GatewayConfig, Service
-from isthmus.errors import IsthmusError, KeystoreError
+from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
 from isthmus.security import covers, describe, keystore
 from isthmus.services.base import HttpService, StreamService
 from isthmus.services.echo import EchoService
@@ -172,7 +172,7 @@ async def _serve(config: GatewayConfig, source: str, directory: Path, home: Path
             log.error("%s", error.hint)
         log.debug("the cause:", exc_info=error)
         log.error("Gateway failed to launch")
-        return 1
+        return 2 if isinstance(error, (ConfigurationError, KeystoreError)) else 1
     _say_accepts(gateway)
     log.info("Started services")
     log.info("Started server successfully in %.3f secs at %s", time.monotonic() - began, _now())

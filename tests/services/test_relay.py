@@ -377,9 +377,14 @@ class AnyInterleaving(RuleBasedStateMachine):
     def come(self) -> None:
         if self.server is not None and self.server.lost:
             self.server = None
-        self.within(lambda: self.service.incoming(self.incoming))
-        self.relay = next(iter(self.service.relays))
-        if self.server is not None and self.server.receiver is not self.relay.connected:
+
+        def work() -> ProxyRelay:
+            self.service.incoming(self.incoming)
+            return next(iter(self.service.relays))
+
+        relay: ProxyRelay = self.within(work)
+        self.relay = relay
+        if self.server is not None and self.server.receiver is not relay.connected:
             self.server = None
 
     @precondition(lambda self: self.dial is not None)

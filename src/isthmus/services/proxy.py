@@ -204,7 +204,6 @@ class PreparedConnections:
     def take(self) -> PreparedRelay | None:
         """Return a relay whose destination is connected, or None if none is."""
         if not self._ready:
-            self.fill()
             return None
         relay = self._ready.popleft()
         relay.taken = True

@@ -6,6 +6,7 @@ the standard streams and one end of a socket pair; the other end is a stream lik
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -31,7 +32,7 @@ def open_socket() -> socket.socket:
         raise ConnectError("standard input and output are in use already", status=503)
     ours, pumped = socket.socketpair()
     ours.setblocking(False)
-    _start("stdin", _pump_in, sys.stdin.fileno(), pumped)
+    _start("stdin", _pump_in, sys.stdin.fileno(), pumped.dup())
     _start("stdout", _pump_out, sys.stdout.fileno(), pumped)
     return ours
 
@@ -52,22 +53,29 @@ def finish(seconds: float) -> None:
 
 
 def _pump_in(descriptor: int, pumped: socket.socket) -> None:
-    try:
-        while chunk := os.read(descriptor, _CHUNK):
-            pumped.sendall(chunk)
-        pumped.shutdown(socket.SHUT_WR)
-    except OSError as error:
-        log.debug("standard input ends: %s", error)
+    with pumped:
+        try:
+            while chunk := os.read(descriptor, _CHUNK):
+                pumped.sendall(chunk)
+        except OSError as error:
+            log.warning("standard input ends: %s", error.strerror)
+        with contextlib.suppress(OSError):  # it may be over already
+            pumped.shutdown(socket.SHUT_WR)
 
 
 def _pump_out(descriptor: int, pumped: socket.socket) -> None:
-    try:
-        while chunk := pumped.recv(_CHUNK):
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(descriptor, view) :]
-        os.close(descriptor)
-    except OSError as error:
-        # Nobody reads what we write any more: let the other side see it.
-        log.debug("standard output ends: %s", error)
-        pumped.close()
+    with pumped:
+        try:
+            while chunk := pumped.recv(_CHUNK):
+                view = memoryview(chunk)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+        except OSError as error:
+            log.warning("standard output ends: %s", error.strerror)
+            # Nobody reads what we write any more: let the other side see it.
+            with contextlib.suppress(OSError):
+                pumped.shutdown(socket.SHUT_RDWR)
+    # Ended, but with its number taken: what is opened next must not become standard output.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)

@@ -1,16 +1,19 @@
 # The C types of tcp.py, for Cython; tcp.py itself is ordinary Python and runs without them.
 
+cdef int ERROR, HANG_UP, READ, WRITE, _NOT_WATCHED
+
+
 cdef class TcpTransport:
     cdef object _loop
     cdef object _socket
+    cdef object _poller
     cdef object _receiver
     cdef object _backlog
-    cdef object _error
     cdef object _linger
     cdef int _descriptor
+    cdef int _wanted
     cdef Py_ssize_t _unsent
     cdef Py_ssize_t _high
-    cdef bint _reading
     cdef bint _paused
     cdef bint _pause_told
     cdef bint _eof_received
@@ -19,12 +22,13 @@ cdef class TcpTransport:
     cdef bint _lost
 
     cpdef start(self, receiver)
+    cpdef ready(self, int events)
     cpdef _watch(self)
-    cpdef _unwatch(self)
     cpdef _read_ready(self)
     cpdef write(self, data)
     cpdef writelines(self, parts)
     cpdef _keep(self, data)
+    cpdef _write_ready(self)
     cpdef _shutdown(self)
     cpdef _finish(self)
     cpdef _lose(self, error)

@@ -1,8 +1,8 @@
 """A connected stream socket as a transport: the bottom of every stack (TCP and unix).
 
-A byte's way in: the loop says that the socket is readable, `_read_ready` reads once into the slab that the
+A byte's way in: the poller says that the socket is readable, `_read_ready` reads once into the slab that the
 whole process shares and hands the receiver a view of it. A byte's way out: `write` sends at once; only what
-the kernel does not take is kept, copied, until the loop says that the socket is writable. Nothing is
+the kernel does not take is kept, copied, until the poller says that the socket is writable. Nothing is
 allocated for a connection that is idle but this object and its socket.
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 
 from isthmus.errors import StreamReset
 from isthmus.transports.base import Receiver
+from isthmus.transports.poller import ERROR, HANG_UP, READ, WRITE, poller_of
 
 if sys.platform == "linux":
     from fcntl import ioctl as _ioctl
@@ -36,6 +37,7 @@ DEFAULT_WRITE_LIMIT = 64 * 1024
 LINGER_SECONDS = 2.0
 """How long `close` goes on reading and dropping, so that what was sent is not destroyed by a reset."""
 _MAXIMUM_PARTS = 256
+_NOT_WATCHED = -1
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _slab = bytearray(READ_SIZE)
@@ -55,17 +57,17 @@ class TcpTransport:
         "_descriptor",
         "_eof_received",
         "_eof_sent",
-        "_error",
         "_high",
         "_linger",
         "_loop",
         "_lost",
         "_pause_told",
         "_paused",
-        "_reading",
+        "_poller",
         "_receiver",
         "_socket",
         "_unsent",
+        "_wanted",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket) -> None:
@@ -76,9 +78,9 @@ class TcpTransport:
         self._backlog: deque[bytes | memoryview] | None = None
         self._unsent = 0
         self._high = DEFAULT_WRITE_LIMIT
-        self._error: OSError | None = None  # a reset, behind bytes that are still to be read
         self._linger: asyncio.TimerHandle | None = None
-        self._reading = False  # the loop watches for readability
+        self._poller = poller_of(loop)
+        self._wanted = _NOT_WATCHED  # what the poller watches for
         self._paused = False  # the receiver wants nothing
         self._pause_told = False  # the receiver was told to pause writing
         self._eof_received = False
@@ -95,33 +97,60 @@ class TcpTransport:
     def set_receiver(self, receiver: Receiver) -> None:
         self._receiver = receiver
 
+    def ready(self, events: int) -> None:
+        """The poller says that something happened to the socket."""
+        if events & WRITE and self._backlog is not None:
+            self._write_ready()
+        if self._lost:
+            return
+        reading = not self._eof_received and (self._closing or not self._paused)
+        if reading and events & (READ | ERROR | HANG_UP):
+            self._read_ready()
+        elif events & ERROR:
+            self._lose(_as_reset(self._pending_error()))
+        elif events & HANG_UP:
+            # Both directions are shut, and we do not read: it would be told for ever.
+            self._poller.forget(self._descriptor)
+            self._wanted = _NOT_WATCHED
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Have the poller watch for what is wanted now."""
+        if self._lost:
+            return
+        wanted = READ if not self._eof_received and (self._closing or not self._paused) else 0
+        if self._backlog is not None:
+            wanted |= WRITE
+        if wanted == self._wanted:
+            return
+        if self._wanted != _NOT_WATCHED:
+            self._poller.change(self._descriptor, wanted)
+        elif wanted:
+            self._poller.add(self._descriptor, self, wanted)
+        else:
+            return
+        self._wanted = wanted
+
+    def _pending_error(self) -> OSError:
+        number = (
+            self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self._socket is not None else 0
+        )
+        number = number or errno.ECONNRESET
+        return OSError(number, os.strerror(number))
+
     # --- reading
 
     def pause_reading(self) -> None:
-        # The loop goes on watching until there is something to read: most pauses are over before that, and to
-        # stop and start watching costs more than one needless wake-up.
+        # The poller goes on watching until there is something to read: most pauses are over before that.
         self._paused = True
 
     def resume_reading(self) -> None:
         self._paused = False
         self._watch()
 
-    def _watch(self) -> None:
-        if self._reading or self._lost or self._eof_received or (self._paused and not self._closing):
-            return
-        self._reading = True
-        self._loop.add_reader(self._descriptor, self._read_ready)
-
-    def _unwatch(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._loop.remove_reader(self._descriptor)
-
     def _read_ready(self) -> None:
-        if not self._reading or self._socket is None or self._receiver is None:
-            return
-        if self._paused and not self._closing:
-            self._unwatch()
+        if self._socket is None or self._receiver is None:
             return
         try:
             count = self._socket.recv_into(_slab)
@@ -130,24 +159,14 @@ class TcpTransport:
         except OSError as error:
             self._lose(_as_reset(error))
             return
-        if count == 0 and self._error is not None:
-            self._lose(_as_reset(self._error))
-            return
         if count == 0:
             self._eof_received = True
-            self._unwatch()
+            self._watch()
             if not self._closing:
                 self._receiver.eof_received()
             elif self._backlog is None:
                 self._lose(None)
             return
-        pending = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if pending:
-            # uvloop calls once for a socket with an error and then never again, also when bytes stand before
-            # the error.
-            self._error = OSError(pending, os.strerror(pending))
-            self._unwatch()
-            self._watch()
         if self._closing:
             return
         self._receiver.data_received(_slab_view[:count])
@@ -202,7 +221,7 @@ class TcpTransport:
             return
         if self._backlog is None:
             self._backlog = deque()
-            self._loop.add_writer(self._descriptor, self._write_ready)
+            self._watch()
         self._backlog.append(data)
         self._unsent += len(data)
         if self._unsent > self._high and not self._pause_told and self._receiver is not None:
@@ -233,7 +252,7 @@ class TcpTransport:
             sent -= size
         if not backlog:
             self._backlog = None
-            self._loop.remove_writer(self._descriptor)
+            self._watch()
             if self._closing:
                 self._finish()
             elif self._eof_sent:
@@ -313,11 +332,11 @@ class TcpTransport:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
-        self._unwatch()
-        if self._backlog is not None:
-            self._backlog = None
-            self._unsent = 0
-            self._loop.remove_writer(self._descriptor)
+        if self._wanted != _NOT_WATCHED:
+            self._poller.forget(self._descriptor)
+            self._wanted = _NOT_WATCHED
+        self._backlog = None
+        self._unsent = 0
         if self._socket is not None:
             self._socket.close()
             self._socket = None

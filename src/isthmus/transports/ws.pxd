@@ -16,6 +16,7 @@ cdef class WebSocketTransport:
     cdef bint _eof_sent
     cdef bint _peer_closed
     cdef bint _answered
+    cdef bint _below_ended
 
     cpdef data_received(self, data)
     cpdef message_data(self, data, bint final)

@@ -39,6 +39,7 @@ class WebSocketTransport:
     __slots__ = (
         "_answered",
         "_below",
+        "_below_ended",
         "_close_timeout",
         "_closing",
         "_connection",
@@ -60,6 +61,7 @@ class WebSocketTransport:
         self._closing = False
         self._eof_sent = False
         self._peer_closed = False
+        self._below_ended = False  # the peer ended the connection in its direction
         self._answered = False  # the peer's Close came behind ours: it had all that we sent
         self._progress = 0  # bytes moved since the timer was set
         self._queued = 0  # bytes under way to the peer when the timer was set
@@ -86,6 +88,7 @@ class WebSocketTransport:
             )
 
     def eof_received(self) -> None:
+        self._below_ended = True
         if not self._peer_closed:
             self._below.abort()
             self._tell_lost(StreamReset("the WebSocket connection ended without Close"))
@@ -225,7 +228,7 @@ class WebSocketTransport:
     def _end_below(self) -> None:
         """Both Close frames have gone their way: a server closes the connection, a client waits for that."""
         self._cancel_timer()
-        if self._role is Role.SERVER:
+        if self._role is Role.SERVER or self._below_ended:
             self._below.close()
         else:
             loop = asyncio.get_running_loop()

@@ -1,0 +1,146 @@
+"""Both pollers keep the same promises; what epoll tells beyond them is tested apart."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from isthmus.transports.poller import ERROR, HANG_UP, READ, WRITE, EpollPoller, LoopPoller, Poller, poller_of
+
+
+class Told:
+    """Notes what it is told; does `then` each time."""
+
+    def __init__(self) -> None:
+        self.events: list[int] = []
+
+    def ready(self, events: int) -> None:
+        self.events.append(events)
+
+    @property
+    def seen(self) -> int:
+        bits = 0
+        for events in self.events:
+            bits |= events
+        return bits
+
+
+class Pair:
+    """Two connected sockets, one of them watched."""
+
+    def __init__(self) -> None:
+        self.watched, self.peer = socket.socketpair()
+        self.watched.setblocking(False)
+        self.number = self.watched.fileno()
+        self.told = Told()
+
+    def close(self) -> None:
+        self.watched.close()
+        self.peer.close()
+
+
+async def rounds(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture(params=[EpollPoller, LoopPoller])
+async def poller(request: pytest.FixtureRequest) -> Poller:
+    made: Poller = request.param(asyncio.get_running_loop())
+    return made
+
+
+@pytest.fixture
+async def pair(poller: Poller) -> AsyncIterator[Pair]:
+    made = Pair()
+    yield made
+    poller.forget(made.number)
+    made.close()
+
+
+async def test_nothing_is_told_before_something_happens(poller: Poller, pair: Pair) -> None:
+    poller.add(pair.number, pair.told, READ)
+    await rounds()
+    assert pair.told.events == []
+
+
+async def test_what_can_be_read_is_told_until_it_is_read(poller: Poller, pair: Pair) -> None:
+    poller.add(pair.number, pair.told, READ)
+    pair.peer.send(b"x")
+    await rounds(10)
+    assert len(pair.told.events) > 1
+    pair.watched.recv(10)
+    await rounds()
+    told = len(pair.told.events)
+    await rounds()
+    assert len(pair.told.events) == told
+
+
+async def test_what_is_wanted_can_change(poller: Poller, pair: Pair) -> None:
+    poller.add(pair.number, pair.told, 0)
+    pair.peer.send(b"x")
+    await rounds()
+    assert pair.told.events == []
+    poller.change(pair.number, WRITE)
+    await rounds()
+    assert pair.told.seen == WRITE
+    poller.change(pair.number, READ | WRITE)
+    await rounds()
+    assert pair.told.seen == READ | WRITE
+    poller.change(pair.number, 0)
+    told = len(pair.told.events)
+    await rounds()
+    assert len(pair.told.events) == told
+
+
+async def test_nothing_is_told_after_forget_which_may_be_called_again(poller: Poller, pair: Pair) -> None:
+    poller.add(pair.number, pair.told, READ | WRITE)
+    pair.peer.send(b"x")
+    poller.forget(pair.number)
+    poller.forget(pair.number)
+    await rounds()
+    assert pair.told.events == []
+
+
+async def test_one_that_another_forgets_in_the_same_round_is_not_told(poller: Poller) -> None:
+    first, second = Pair(), Pair()
+    for one, other in ((first, second), (second, first)):
+        one.peer.send(b"x")
+
+        def ready(events: int, one: Pair = one, other: Pair = other) -> None:
+            one.told.events.append(events)
+            poller.forget(other.number)
+            poller.forget(one.number)
+
+        watcher = Told()
+        watcher.ready = ready  # type: ignore[method-assign]
+        poller.add(one.number, watcher, READ)
+    await rounds()
+    assert len(first.told.events) + len(second.told.events) == 1
+    first.close()
+    second.close()
+
+
+async def test_epoll_tells_a_hang_up_and_an_error_unasked() -> None:
+    poller = EpollPoller(asyncio.get_running_loop())
+    server = socket.create_server(("127.0.0.1", 0))
+    peer = socket.create_connection(server.getsockname())
+    watched, _ = server.accept()
+    number, told = watched.fileno(), Told()
+    poller.add(number, told, 0)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    peer.close()
+    await asyncio.sleep(0.01)
+    assert told.seen & ERROR
+    assert told.seen & HANG_UP
+    poller.forget(number)
+    watched.close()
+    server.close()
+
+
+async def test_a_loop_has_one_poller() -> None:
+    loop = asyncio.get_running_loop()
+    assert poller_of(loop) is poller_of(loop)
