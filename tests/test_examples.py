@@ -152,8 +152,9 @@ def test_ssh_commands(processes: Processes, certificates: Path) -> None:
         with peers.Backend(peers.echo) as backend:
 
             def moved(command: str, port: int = port, backend_port: int = backend.port) -> list[str]:
+                command = command.replace("127.0.0.1:22", f"127.0.0.1:{backend_port}")
                 command = re.sub(r"(0\.0\.0\.0|gateway\.example\.com):\d+", f"127.0.0.1:{port}", command)
-                return shlex.split(command.replace("127.0.0.1:22", f"127.0.0.1:{backend_port}"))
+                return shlex.split(command)
 
             server = processes.start([*ISTHMUS, *moved(at_server)], cwd=certificates)
             server.wait_for("Started server successfully")

@@ -48,6 +48,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 WITHOUT_TESTS: dict[str, str] = {
     "__main__.py": "two lines, run by every system test",
     "config/__init__.py": "`load` is how the tests of config read their files",
+    "services/__init__.py": "the table of services, each of which test_gateway makes",
     "services/base.py": "protocols only",
     "transports/tls_socket.py": "one of the two kinds of TLS that test_tls.py tests",
     "websocket/_mask.pyx": "the compiled twin of mask.py",

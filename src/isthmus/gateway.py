@@ -23,10 +23,11 @@ from isthmus.accepts import Accepts
 from isthmus.config.model import AcceptOptions, ConnectOptions, GatewayConfig, Service
 from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
 from isthmus.security import covers, describe, keystore
+from isthmus.services import TYPES, Surroundings
 from isthmus.services.base import HttpService, StreamService
-from isthmus.services.echo import EchoService
 from isthmus.services.proxy import ProxyRelay, ProxyService
 from isthmus.transports import stdio
+from isthmus.transports.base import Connector
 from isthmus.transports.stack import connector
 from isthmus.uri import Address
 
@@ -52,13 +53,17 @@ class Gateway:
         self._running: list[StreamService | HttpService] = []
 
     async def start(self) -> None:
-        """Bind every accept, start every service, listen. Raises an `IsthmusError`, having undone what was
-        done.
+        """Bind every accept, start every service, listen.
+
+        Raises an `IsthmusError`, having undone what was done.
         """
         self._warn_of_certificates()
+        around = Surroundings(self._home, self._connector)
         try:
             for service in self.config.services:
-                running = self._make(service)
+                running = TYPES[service.type](service, around)
+                if isinstance(running, ProxyService) and any(at.scheme == "stdio" for at in service.accepts):
+                    running.after_each = self._standard_finished
                 self._running.append(running)
                 self.accepts.add(service, running)
             for running in self._running:
@@ -83,31 +88,13 @@ class Gateway:
         """Return how many accepted connections are open."""
         return self.accepts.quota.used
 
-    def _make(self, service: Service) -> StreamService | HttpService:
-        """Make what runs a service: one case for each type in `services.TYPES`."""
-        match service.type:
-            case "proxy":
-                proxy = ProxyService(
-                    service,
-                    connector(
-                        service.connects[0],
-                        service.connect_options,
-                        partial(self._client_context, service),
-                        self.config.options.tls_transport,
-                    ),
-                )
-                if any(accept.scheme == "stdio" for accept in service.accepts):
-                    proxy.after_each = self._standard_finished
-                return proxy
-            case "echo":
-                return EchoService(service)
-            case "directory":
-                # aiohttp takes a noticeable time to import: only a configuration that needs it pays.
-                from isthmus.services.directory import DirectoryService
-
-                return DirectoryService(service, self._home)
-            case _:
-                raise AssertionError(f"the configuration let the service type {service.type} through")
+    def _connector(self, service: Service) -> Connector:
+        return connector(
+            service.connects[0],
+            service.connect_options,
+            partial(self._client_context, service),
+            self.config.options.tls_transport,
+        )
 
     def _standard_finished(self, relay: ProxyRelay) -> None:
         self.failed = relay.error is not None
