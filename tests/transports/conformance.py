@@ -21,7 +21,7 @@ from typing import Any
 from unittest import mock
 
 import trustme
-from tests.transports.loops import turns, until
+from tests.transports.loops import open_descriptors, turns, until
 from tests.transports.memory import Watcher
 
 from isthmus.accepts import Accepts
@@ -170,6 +170,7 @@ class Stack:
     """One accept that listens, and a connector to it. It is also the service of that accept."""
 
     def __init__(self, scheme: str, folder: Path, *, close_timeout: float = 20.0) -> None:
+        self._open_before = len(open_descriptors())
         self.kind: Kind = "layer" if scheme.endswith("-layer") else "aiofastnet"
         scheme = scheme.partition("-")[0]
         self.scheme = scheme
@@ -249,6 +250,8 @@ class Stack:
                 end.call("abort")
         await until(lambda: not any(end.open for end in ends), "connection_lost at every end")
         await until(lambda: self.used == 0, "every accepted socket closed")
+        # A WebSocket that is aborted says so and then waits a moment for the other side's end.
+        await until(lambda: len(open_descriptors()) <= self._open_before, "every connected socket closed")
         await turns(3)
         for end in ends:
             assert end.events.count("made") <= 1

@@ -124,6 +124,21 @@ async def test_a_reset_is_found_out_by_one_who_pauses_in_every_read(joined: Join
     assert joined.recorder.data == MIXED[:50_000]
 
 
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_peer_that_takes_nothing_more_is_found_out(paused: bool) -> None:
+    """Both directions shut and bytes unsent: a unix socket only hangs up then."""
+    joined = Joined(socket.AF_UNIX)
+    joined.begin()
+    if paused:
+        joined.recorder.pause()
+    joined.transport.write(MIXED)
+    assert joined.transport.unsent()
+    joined.peer.shutdown(socket.SHUT_RDWR)
+    await until(lambda: joined.recorder.lost, "the reset")
+    assert joined.recorder.reset
+    joined.peer.close()
+
+
 async def test_abort_is_a_reset_at_the_raw_socket(joined: Joined) -> None:
     joined.begin()
     joined.recorder.call("abort")
@@ -313,6 +328,23 @@ async def test_info_of_a_connection_that_is_over(joined: Joined) -> None:
     await until(lambda: joined.recorder.lost)
 
 
+async def test_a_slow_reader_lets_writing_resume_at_half_the_limit_and_no_sooner() -> None:
+    joined = Joined(socket.AF_UNIX, small=True)
+    joined.begin()
+    joined.transport.set_write_limit(100_000)
+    while not joined.recorder.write_paused:
+        joined.recorder.write(bytes(1000))
+    assert joined.recorder.unsent_at[0][1] in range(100_001, 101_001)
+    while joined.recorder.write_paused:
+        joined.peer.recv(1000)
+        await turns(2)
+    # One send takes no more than the small buffer of the socket.
+    assert joined.recorder.unsent_at[1][1] in range(30_000, 50_001)
+    joined.transport.abort()
+    await until(lambda: joined.recorder.lost)
+    joined.peer.close()
+
+
 async def test_a_limit_of_one_byte(joined: Joined) -> None:
     joined.begin()
     joined.transport.set_write_limit(1)
@@ -399,3 +431,21 @@ async def test_nothing_is_left_open() -> None:
             joined.recorder.call(ending)
             joined.peer.close()
             await until(lambda j=joined: j.recorder.lost)
+
+
+async def test_a_peer_that_shuts_both_ways_ends_also_one_who_waits_to_write_and_does_not_read() -> None:
+    """A unix socket whose queue is full tells a hang-up, but never again that it can be written."""
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    recorder = Recorder()
+    transport = TcpTransport(asyncio.get_running_loop(), ours)
+    transport.start(recorder)
+    recorder.pause()
+    while not transport.unsent():
+        transport.write(bytes(READ_SIZE))
+    with peer.dup() as held:  # what is unread stays unread
+        peer.shutdown(socket.SHUT_RDWR)
+        await until(lambda: recorder.lost, "the reset")
+        assert recorder.reset
+        assert held.fileno() >= 0
+    peer.close()

@@ -246,20 +246,18 @@ class WebSocketIncoming:
         reason = (
             "the service behind this gateway did not answer in time"
             if error.status == 504
-            else ("the service behind this gateway cannot be reached")
+            else "the service behind this gateway cannot be reached"
         )
         self._transport.write(refusal(error.status, reason))
         self._transport.close()
 
-    # --- the receiver until the service has answered; the transport is paused, but may have had something in
-    # hands
+    # --- the receiver until the service has answered (a paused transport may have had something in hands)
 
     def connection_made(self, transport: Transport) -> None:
         """Not called: the connection is there."""
 
     def data_received(self, data: memoryview) -> None:
-        # A client must wait for the answer (RFC 6455 4.1); to keep what it sends would be a queue without
-        # need.
+        # A client must wait for the answer (RFC 6455 4.1), so nothing is queued for one that does not.
         self._transport.abort()
 
     def eof_received(self) -> None:

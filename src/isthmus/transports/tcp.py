@@ -99,7 +99,8 @@ class TcpTransport:
 
     def ready(self, events: int) -> None:
         """The poller says that something happened to the socket."""
-        if events & WRITE and self._backlog is not None:
+        # A unix socket whose peer has shut both directions hangs up, and may never be writable again.
+        if events & (WRITE | HANG_UP) and self._backlog is not None:
             self._write_ready()
         if self._lost:
             return
