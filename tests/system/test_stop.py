@@ -31,6 +31,8 @@ def refused(port: int) -> bool:
         peers.connect(port).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        return False  # it came in the very moment in which the port was closed
     return False
 
 

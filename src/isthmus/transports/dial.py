@@ -13,11 +13,13 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import aiohappyeyeballs
 
+from isthmus.config.model import Bind
 from isthmus.errors import ConnectError
 from isthmus.transports import tcp
 from isthmus.uri import Address
@@ -32,17 +34,18 @@ RETRY_SECONDS = 0.05
 # Windows says so of a connect that is under way; elsewhere it is EAGAIN, which says that there will be none.
 _WOULD_BLOCK = errno.EINPROGRESS if errno.EWOULDBLOCK == errno.EAGAIN else errno.EWOULDBLOCK
 
+_NO_PORT_YET = 24 if sys.platform == "linux" else None  # IP_BIND_ADDRESS_NO_PORT, see ip(7)
+
 Connected = Callable[[socket.socket], None]
 Failed = Callable[[ConnectError], None]
-
-_background: set[asyncio.Task[None]] = set()
 
 
 class SocketDial:
     """One attempt to connect a socket. Exactly one of `connected` and `failed` is called, never before
     `start` returns.
 
-    `timeout` is in seconds and covers the name and all addresses.
+    `timeout` is in seconds and covers the name and all addresses. `local` is where the connection comes from;
+    None leaves that to the kernel.
     """
 
     __slots__ = (
@@ -50,6 +53,7 @@ class SocketDial:
         "_connected",
         "_done",
         "_failed",
+        "_local",
         "_loop",
         "_retry",
         "_socket",
@@ -66,7 +70,9 @@ class SocketDial:
         timeout: float,
         connected: Connected,
         failed: Failed,
+        local: Bind | None = None,
     ) -> None:
+        self._local = local
         self._loop = loop
         self._address = address
         self._timeout = timeout
@@ -125,6 +131,12 @@ class SocketDial:
         try:
             self._socket = socket.socket(family, socket.SOCK_STREAM)
             tcp.prepare(self._socket)
+            if self._local is not None and family != socket.AF_UNIX:
+                try:
+                    _bind_local(self._socket, self._local)
+                except OSError as error:
+                    self._loop.call_soon(self._fail, _not_from(self._address, self._local, error))
+                    return
             outcome = self._socket.connect_ex(target)
         except OSError as error:
             self._loop.call_soon(self._fail, failure(self._address, error))
@@ -166,8 +178,13 @@ class SocketDial:
         address = self._address
         try:
             infos = await self._loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            local = None if self._local is None else [_local_info(self._local)]
             connected = await aiohappyeyeballs.start_connection(
-                infos, happy_eyeballs_delay=ATTEMPT_DELAY, interleave=1, loop=self._loop
+                infos,
+                local_addr_infos=local,
+                happy_eyeballs_delay=ATTEMPT_DELAY,
+                interleave=1,
+                loop=self._loop,
             )
         except OSError as error:
             self._task = None
@@ -193,6 +210,29 @@ def _direct(address: Address) -> tuple[int, Any] | None:
             return socket.AF_INET6, (address.host, address.port)
         case _:
             return None
+
+
+def _bind_local(sock: socket.socket, local: Bind) -> None:
+    """Have a connection come from `local`. Raises `OSError`."""
+    if local.port == 0 and _NO_PORT_YET is not None:
+        # The kernel chooses the port when it connects, so that it may have one for each destination.
+        sock.setsockopt(socket.IPPROTO_IP, _NO_PORT_YET, 1)
+    sock.bind((local.host, local.port))
+
+
+def _local_info(local: Bind) -> tuple[int, int, int, str, tuple[str, int]]:
+    family = socket.AF_INET6 if ":" in local.host else socket.AF_INET
+    return family, socket.SOCK_STREAM, 0, "", (local.host, local.port)
+
+
+def _not_from(address: Address, local: Bind, error: OSError) -> ConnectError:
+    reason = "it is an address of another family" if isinstance(error, socket.gaierror) else error.strerror
+    result = ConnectError(
+        f"Unable to connect to {address} from {local} (tcp.bind): {reason}",
+        hint=f"check that {local.host} is an address of this machine, and of the destination's family",
+    )
+    result.__cause__ = error
+    return result
 
 
 def _is_connected(connecting: socket.socket) -> bool:
@@ -239,17 +279,3 @@ def _explain(address: Address, error: OSError) -> tuple[str, int, str]:
             return text, 502, "raise the limit of open files (ulimit -n)"
         case _:
             return text, 502, ""
-
-
-def in_background(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Run `work` as a task that is kept until it ends; what it raises is logged."""
-    task = loop.create_task(work)
-    _background.add(task)
-    task.add_done_callback(_finished)
-    return task
-
-
-def _finished(task: asyncio.Task[None]) -> None:
-    _background.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("a background task failed: %s", error, exc_info=error)

@@ -79,6 +79,8 @@ class Listening:
     def __init__(self, bound: socket.socket, quota: Quota, accepted: Callable[[socket.socket], None]) -> None:
         self._socket = bound
         self._family = bound.family
+        self._backlog = 0
+        self._stopping = False
         self._quota = quota
         self._accepted = accepted
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -87,19 +89,30 @@ class Listening:
     def start(self, backlog: int) -> None:
         """Listen and accept, on the running loop."""
         self._loop = asyncio.get_running_loop()
+        self._backlog = backlog
         self._socket.listen(backlog)
         self._watch()
 
     def stop(self) -> None:
-        """Close the listening socket; what was accepted goes on. Calling it again changes nothing."""
+        """Close the listening socket; what was accepted goes on. Calling it again changes nothing.
+
+        Who waits in the kernel's backlog has connected already, as far as he knows: he is accepted first.
+        """
+        if self._stopping:
+            return
+        self._stopping = True
         if self._loop is not None:
+            for _ in range(self._backlog):
+                if not self._accept_one():
+                    break
             self._loop.remove_reader(self._socket.fileno())
             self._loop = None
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
         if self._socket.fileno() >= 0:
-            path = self._socket.getsockname() if self._socket.family == socket.AF_UNIX else None
+            internet = self._socket.family in (socket.AF_INET, socket.AF_INET6)
+            path = None if internet else self._socket.getsockname()
             self._socket.close()
             if path:
                 _unlink_socket(path)
@@ -115,35 +128,39 @@ class Listening:
 
     def _acceptable(self) -> None:
         for _ in range(_ACCEPTS_AT_A_TIME):
-            if self._loop is None:
+            if not self._accept_one():
                 return
-            if not self._quota.take():
-                log.warning(
-                    "%d connections are open, the most allowed (maximum.connections); more wait",
-                    self._quota.used,
-                )
-                self._pause()
-                self._quota.wait(self._watch)
-                return
-            try:
-                # What `socket.accept` does as well, without making a socket object that is not wanted.
-                descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                self._quota.release()
-                return
-            except OSError as error:
-                # No descriptor or memory left, or what Linux tells of a network that fails: see accept(2).
-                self._quota.release()
-                log.error(
-                    "cannot accept a connection: %s; trying again in %g s", error.strerror, _PAUSE_SECONDS
-                )
-                self._pause()
-                self._retry = self._loop.call_later(_PAUSE_SECONDS, self._watch)
-                return
-            accepted = AcceptedSocket(self._family, socket.SOCK_STREAM, 0, descriptor)
-            accepted.quota = self._quota
-            accepted.setblocking(False)
-            self._accepted(accepted)
+
+    def _accept_one(self) -> bool:
+        """Accept a connection; return whether there may be another."""
+        if self._loop is None:
+            return False
+        if not self._quota.take():
+            log.warning(
+                "%d connections are open, the most allowed (maximum.connections); more wait",
+                self._quota.used,
+            )
+            self._pause()
+            self._quota.wait(self._watch)
+            return False
+        try:
+            # What `socket.accept` does as well, without making a socket object that is not wanted.
+            descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            self._quota.release()
+            return False
+        except OSError as error:
+            # No descriptor or memory left, or what Linux tells of a network that fails: see accept(2).
+            self._quota.release()
+            log.error("cannot accept a connection: %s; trying again in %g s", error.strerror, _PAUSE_SECONDS)
+            self._pause()
+            self._retry = self._loop.call_later(_PAUSE_SECONDS, self._watch)
+            return False
+        accepted = AcceptedSocket(self._family, socket.SOCK_STREAM, 0, descriptor)
+        accepted.quota = self._quota
+        accepted.setblocking(False)
+        self._accepted(accepted)
+        return True
 
 
 def bind(address: Address, at: Bind | None) -> list[socket.socket]:
