@@ -13,7 +13,7 @@ COMPILED := $(shell find src -name '*.pyx' -o -name '*.pxd') \
 	$(wildcard $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd')))
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-.PHONY: help setup demo test check bench format clean
+.PHONY: help setup demo test check bench dist format clean
 .DELETE_ON_ERROR:
 
 help: ## list these goals
@@ -42,6 +42,9 @@ check: $(VENV)/check.stamp ## style, format and types
 
 bench: $(VENV)/test.stamp ## speed, as ratios to two haproxy hops
 	$(BIN)/python bench/run.py $(ARGUMENTS)
+
+dist: $(VENV)/test.stamp ## source distribution and wheels, into dist
+	$(BIN)/python release/build.py dist
 
 format: $(VENV)/check.stamp ## put the code into its format
 	$(BIN)/ruff check --fix .

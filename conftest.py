@@ -42,3 +42,6 @@ def restored_logging() -> Iterator[None]:
             handler.close()
     root.setLevel(levels[0])
     own.setLevel(levels[1])
+    for name in list(root.manager.loggerDict):
+        if name.startswith("isthmus."):
+            logging.getLogger(name).setLevel(logging.NOTSET)

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from tests.transports.loops import event_loop_policy, nothing_left_open, on_each
 from tests.transports.memory import Watcher
 
 from isthmus.accepts import Accepts
-from isthmus.config.model import AcceptOptions, GatewayOptions
+from isthmus.config.model import AcceptOptions, GatewayOptions, Security
 from isthmus.errors import BindError, ConnectError, KeystoreError
-from isthmus.security import keystore
+from isthmus.security import Certificates, ServerTls, Stores
 from isthmus.services.echo import EchoService
 from isthmus.transports.base import Incoming
 from isthmus.uri import Address
@@ -29,17 +29,17 @@ __all__ = ["event_loop_policy"]
 pytestmark = on_each_loop
 
 
-def server_context(address: Address, options: AcceptOptions) -> Any:
+def server_tls(address: Address, options: AcceptOptions) -> Callable[[], Certificates]:
     stored = server_security().keystore
     assert stored is not None
-    return keystore.server_context(stored, Path(), options=options)
+    return ServerTls(Stores(Security(keystore=stored), Path()), options).current
 
 
 class Scene:
     """The accepts of a gateway, all of whose services are echoes."""
 
     def __init__(self) -> None:
-        self.accepts = Accepts(GatewayOptions(), server_context)
+        self.accepts = Accepts(GatewayOptions(), server_tls)
         self.services: list[EchoService] = []
 
     def add(self, *accepts: str, **options: str) -> EchoService:
@@ -241,7 +241,7 @@ async def test_a_client_that_goes_before_its_answer_leaves_nothing(kind: str, an
     """Handshake and end come in one segment, so that TLS has the end in hands when it is paused."""
     port = free_port()
     config = service("echo", f"wss://{HOST}:{port}/")
-    accepts = Accepts(GatewayOptions.model_validate({"tls.transport": kind}), server_context)
+    accepts = Accepts(GatewayOptions.model_validate({"tls.transport": kind}), server_tls)
     patient = Patient(config)
     with nothing_left_open():
         accepts.add(config, patient)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from isthmus import console
-from isthmus.console import Level
+from isthmus.console import Format, Level, Levels
 from isthmus.errors import ConfigurationError, IsthmusError, Problem
 
 log = logging.getLogger("isthmus")
@@ -174,12 +175,6 @@ def test_a_full_disk_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     log.info("one")
     log.info("two")
     assert capsys.readouterr().err.count("WARN Unable to write the log file /dev/full") == 1
-    # What could not be written would be tried again, and fail, when the file is closed.
-    (file,) = (each for each in logging.getLogger().handlers if isinstance(each, console.LogFile))
-    stream, file.stream = file.stream, None
-    assert stream is not None
-    with pytest.raises(OSError, match="No space"):
-        stream.close()
 
 
 def test_report(capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,3 +234,109 @@ def test_a_standard_error_that_nobody_reads_stops_nothing() -> None:
     finally:
         os.close(writing)
     assert (ended.returncode, ended.stdout) == (0, b"True\n")
+
+
+# --- levels of areas
+
+
+@pytest.mark.parametrize(
+    ("words", "levels"),
+    [
+        (["info"], Levels()),
+        (["debug"], Levels(Level.DEBUG)),
+        (["warn,access=info"], Levels(Level.WARN, {"access": Level.INFO})),
+        (
+            ["access=info", "transports.front=debug"],
+            Levels(Level.INFO, {"access": Level.INFO, "transports.front": Level.DEBUG}),
+        ),
+        (["info, error"], Levels(Level.ERROR)),
+    ],
+)
+def test_levels_are_read(words: list[str], levels: Levels) -> None:
+    assert Levels.parse(words) == levels
+
+
+@pytest.mark.parametrize("word", ["loud", "", "acess=info", "access=loud", "access", "=info", "access.=info"])
+def test_levels_that_are_wrong(word: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"is not a(n area| level)"):
+        Levels.parse([word])
+
+
+def test_an_area_has_its_own_level(capsys: pytest.CaptureFixture[str]) -> None:
+    front, dial = (logging.getLogger(f"isthmus.transports.{name}") for name in ("front", "dial"))
+    console.start(Levels.parse(["warn,transports.front=debug"]))
+    front.debug("shown")
+    dial.info("not shown")
+    console.start()
+    front.debug("not any more")
+    dial.info("now")
+    assert capsys.readouterr().err == "DEBUG shown\nINFO now\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"), [("info", False), ("debug", True), ("access=info", True), ("error", False)]
+)
+def test_access_lines_are_only_shown_when_asked_for(
+    words: str, shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.start(Levels.parse([words]))
+    logging.getLogger("isthmus.access").info("proxy-1 closed")
+    assert capsys.readouterr().err == ("INFO access proxy-1 closed\n" if shown else "")
+
+
+def test_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    console.start(Level.INFO, tmp_path / "log", Format.JSON)
+    log.info("one\ntwo")
+    written = capsys.readouterr().err
+    assert written == (tmp_path / "log").read_text()
+    assert json.loads(written)["message"] == "one\ntwo"
+
+
+# --- in the background
+
+
+def test_in_the_background_all_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    console.start(Level.INFO, tmp_path / "log")
+    with console.in_background():
+        for number in range(1000):
+            log.info("line %d", number)
+    log.info("after")
+    lines = [f"INFO line {number}" for number in range(1000)] + ["INFO after"]
+    assert capsys.readouterr().err.splitlines() == lines
+    assert [line.split(" ", 1)[1] for line in (tmp_path / "log").read_text().splitlines()] == lines
+
+
+_STUCK = """
+import logging, sys, time
+from isthmus import console
+console.start()
+began = time.monotonic()
+with console.in_background():
+    for number in range(100_000):
+        logging.getLogger("isthmus").info("line %d", number)
+    print("through", flush=True)
+    sys.stdin.readline()
+    logging.getLogger("isthmus").info("last")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pipe")
+@pytest.mark.parametrize("read_at_last", [False, True])
+def test_a_standard_error_that_is_full_stops_nothing(read_at_last: bool) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", _STUCK],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b"through\n"
+        process.stdin.close()
+        if read_at_last:
+            told = process.stderr.read().decode()
+            assert "log lines were dropped" in told
+        assert process.wait(60) == 0

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tests.flow.gateways import (
     server_security,
     service,
 )
+from tests.security.issuing import issue, write
 from tests.system.process import free_port
 from tests.transports.loops import nothing_left_open, until
 from websockets.asyncio.client import connect as websocket_connect
@@ -324,3 +326,34 @@ async def test_a_failed_launch_says_why(caplog: pytest.LogCaptureFixture) -> Non
     assert errors[0] == f"Unable to bind to resource: tcp://{HOST}:{port}/ cause: Address already in use"
     assert f"pid {os.getpid()}" in errors[1]
     assert errors[-1] == "Gateway failed to launch"
+
+
+async def test_a_renewed_certificate_is_shown_and_what_stands_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isthmus.security.contexts.LOOK_SECONDS", 0.0)
+    port = free_port()
+    store = tmp_path / "gw.pem"
+    old, new = issue("old", "gw.example.com"), issue("new", "gw.example.com")
+    write(store, old.pem, old.key_pem())
+    config = configuration(
+        service("echo", f"ssl://{HOST}:{port}"), security=Security(keystore=Keystore(file=store))
+    )
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+
+    async def connected() -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+        reader, writer = await asyncio.open_connection(HOST, port, ssl=client)
+        return reader, writer, writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+
+    async with running(config):
+        first = await connected()
+        assert first[2] == old.der
+        write(store, new.pem, new.key_pem())
+        second = await connected()
+        assert second[2] == new.der
+        for reader, writer, _ in (first, second):
+            writer.write(b"still here")
+            assert await reader.readexactly(10) == b"still here"
+            writer.close()
+            await writer.wait_closed()

@@ -14,7 +14,7 @@ MAXIMUM_LINES = 550
 
 # Arrows point one way: each layer may import itself and what stands before it (design, section 2).
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "uri", "__init__"),
+    ("errors", "uri", "access", "__init__"),
     ("config",),
     ("websocket",),
     ("security",),
@@ -22,7 +22,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("services",),
     ("accepts",),
     ("gateway",),
-    ("cli", "console", "home", "__main__"),
+    ("cli", "console", "log_lines", "log_writer", "home", "certificates", "__main__"),
 ]
 
 # Below the layers: parts that may import less than their layer may.
@@ -33,15 +33,6 @@ ONLY: dict[str, tuple[str, ...]] = {
     "websocket": ("websocket", "errors"),
     "security": ("security", "errors", "uri", "config.model"),
     "home": ("errors",),
-}
-
-# What one layer may take from the next, in a type annotation or by name, and why.
-EXCEPTIONS: dict[tuple[str, str], str] = {
-    (
-        "transports.front",
-        "services.base",
-    ): "the type of the HTTP service it routes to; for the type checker only",
-    ("transports.http", "services.base"): "the type of the HTTP service it calls; for the type checker only",
 }
 
 # Sources without a mirrored test file, and why.
@@ -60,15 +51,12 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-def imports_of(path: Path, *, for_types: bool) -> set[str]:
-    """Return the modules of isthmus that a file imports; `for_types` adds those only for annotations."""
+def imports_of(path: Path) -> set[str]:
+    """Return the modules of isthmus that a file imports, also those only for annotations."""
     found: set[str] = set()
     nodes: list[ast.AST] = [ast.parse(path.read_text())]
     while nodes:
         node = nodes.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not for_types:
-            nodes += node.orelse
-            continue
         nodes += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             found |= {each.name for each in node.names}
@@ -94,17 +82,13 @@ def is_in(module: str, part: str) -> bool:
     return module == part or module.startswith(part + ".")
 
 
-def excused(module: str, imported: str) -> bool:
-    return any(is_in(module, one) and is_in(imported, other) for one, other in EXCEPTIONS)
-
-
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_arrows_point_one_way(path: Path) -> None:
     module = name_of(path)
     place = layer_of(module)
     assert place >= 0, f"{module} stands in no layer: add it to LAYERS"
-    for imported in imports_of(path, for_types=True):
-        if imported == "__version__" or excused(module, imported):
+    for imported in imports_of(path):
+        if imported == "__version__":
             continue
         assert layer_of(imported) <= place, f"{module} imports {imported}, which stands above it"
         for part, allowed in ONLY.items():
@@ -112,18 +96,9 @@ def test_arrows_point_one_way(path: Path) -> None:
                 assert any(is_in(imported, each) for each in allowed), f"{module} may not import {imported}"
 
 
-@pytest.mark.parametrize("pair", EXCEPTIONS, ids=str)
-def test_every_exception_is_needed(pair: tuple[str, str]) -> None:
-    module, imported = pair
-    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
-    assert any(is_in(each, imported) for each in imports_of(path, for_types=True))
-    if "type checker only" in EXCEPTIONS[pair]:
-        assert not any(is_in(each, imported) for each in imports_of(path, for_types=False))
-
-
 @pytest.mark.parametrize("path", sorted((PACKAGE / "services").rglob("*.py")), ids=name_of)
 def test_services_know_no_concrete_transport(path: Path) -> None:
-    transports = {each for each in imports_of(path, for_types=True) if is_in(each, "transports")}
+    transports = {each for each in imports_of(path) if is_in(each, "transports")}
     assert transports <= {"transports.base"}
 
 

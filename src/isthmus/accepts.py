@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -21,34 +20,37 @@ from isthmus.config.model import AcceptOptions, Bind, GatewayOptions, Service
 from isthmus.services.base import HttpService, StreamService
 from isthmus.transports import listen, stdio
 from isthmus.transports.accept import SocketIncoming, StreamIncoming
+from isthmus.transports.base import HttpHandler
+from isthmus.transports.cross_site import CrossSite, CrossSiteHttp
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
 from isthmus.transports.listen import Listening, Quota
 from isthmus.transports.tcp import TcpTransport
-from isthmus.transports.tls import accept_tls
 from isthmus.uri import Address
 
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from isthmus.security.contexts import Certificates
     from isthmus.transports.http import HttpBridge
 
 Accepted = Callable[[socket.socket], None]
-ServerContext = Callable[[Address, AcceptOptions], ssl.SSLContext]
+ServerTls = Callable[[Address, AcceptOptions], "Callable[[], Certificates]"]
 
 
 class Accepts:
     """The accepts of one gateway: `add` each service (which binds), then `listen`, later `stop_listening`.
 
-    `server_context` makes the TLS settings for a secure accept. Must be used on the running loop.
+    `server_tls` returns what a secure accept is to ask, at each connection, for the certificates to show.
+    Must be used on the running loop.
     """
 
-    def __init__(self, options: GatewayOptions, server_context: ServerContext) -> None:
+    def __init__(self, options: GatewayOptions, server_tls: ServerTls) -> None:
         self.lines: list[str] = []
         """One for each accept, as start-up shows them: `uri` or `uri @ bind`."""
         self.bridges: list[HttpBridge] = []
         self.quota = Quota(options.maximum_connections)
         self._options = options
-        self._server_context = server_context
+        self._server_tls = server_tls
         self._loop = asyncio.get_running_loop()
         self._fronts: dict[tuple[str, int], Front] = {}
         self._listening: list[tuple[Listening, Address, Bind | None]] = []
@@ -103,16 +105,20 @@ class Accepts:
         ]
 
     def _stream(self, address: Address, options: AcceptOptions, service: StreamService) -> Accepted:
-        loop = self._loop
+        loop, rate = self._loop, options.tcp_maximum_outbound_rate
+        if address.kind.local:
+            rate = None
         if not address.kind.secure:
-            return lambda accepted: service.incoming(SocketIncoming(loop, address, accepted))
-        context = self._server_context(address, options)
+            return lambda accepted: service.incoming(SocketIncoming(loop, address, accepted, rate))
+        from isthmus.transports.sni import accept_secure  # with its libraries: only TLS pays
+
+        certificates = self._server_tls(address, options)
         timeout = self._options.http_head_timeout
 
         def secure(accepted: socket.socket) -> None:
             # A stream needs half-close, which only the layer has.
-            receiver = StreamIncoming(address, service.incoming)
-            accept_tls(accepted, context, receiver, handshake_timeout=timeout, kind="layer")
+            receiver = StreamIncoming(address, service.incoming, rate)
+            accept_secure(accepted, certificates, receiver, handshake_timeout=timeout, kind="layer")
 
         return secure
 
@@ -120,30 +126,40 @@ class Accepts:
         loop = self._loop
         if not address.kind.secure:
             return lambda accepted: TcpTransport(loop, accepted).start(front.receiver())
-        context = self._server_context(address, options)
+        from isthmus.transports.sni import accept_secure
+
+        certificates = self._server_tls(address, options)
         timeout, kind = self._options.http_head_timeout, self._options.tls_transport
 
         def secure(accepted: socket.socket) -> None:
-            accept_tls(accepted, context, front.receiver(), handshake_timeout=timeout, kind=kind)
+            accept_secure(accepted, certificates, front.receiver(), handshake_timeout=timeout, kind=kind)
 
         return secure
 
     def _route(
         self, front: Front, address: Address, service: Service, running: StreamService | HttpService
     ) -> None:
+        cross_site = CrossSite(service.cross_site)
         if address.kind.stream:
             stream = cast("StreamService", running)
-            front.router.websockets.append(WebSocketRoute(address, service.accept_options, stream.incoming))
+            front.router.websockets.append(
+                WebSocketRoute(address, service.accept_options, stream.incoming, cross_site)
+            )
             return
-        front.router.https.append(HttpRoute(address, cast("HttpService", running)))
+        options, http = service.accept_options, cast("HttpService", running)
+        if cross_site:
+            http = CrossSiteHttp(http, cross_site)
+        front.router.https.append(HttpRoute(address, http, options.tcp_maximum_outbound_rate))
         if front.bridge is None:
-            front.bridge = self._bridge(front, service.accept_options.http_keepalive_timeout)
+            front.bridge = self._bridge(front, options.http_keepalive_timeout)
+        else:
+            front.bridge.keep_alive_for(options.http_keepalive_timeout)
 
     def _bridge(self, front: Front, keepalive_timeout: float) -> HttpBridge:
         # aiohttp takes a noticeable time to import: only a configuration that needs it pays.
         from isthmus.transports.http import HttpBridge
 
-        def resolve(request: web.BaseRequest) -> HttpService | None:
+        def resolve(request: web.BaseRequest) -> HttpHandler | None:
             route = front.router.find_http(request.host, request.rel_url.raw_path)
             return None if route is None else route.service
 

@@ -9,6 +9,7 @@ Each command imports what it needs when it runs, so that `--help` and `version` 
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Annotated, Literal, ParamSpec
 import typer
 
 from isthmus import console
-from isthmus.console import Level
+from isthmus.console import Format, Level, Levels
 from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
 
 log = logging.getLogger("isthmus")
@@ -56,6 +57,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command that the process's arguments name, and end the process with its exit code."""
+    gc.disable()  # what is made while starting stays; a gateway that has started enables it
     app(prog_name="isthmus")
 
 
@@ -98,6 +100,18 @@ def _are_settings(words: list[str] | None) -> list[str]:
     return words or []
 
 
+def _are_levels(words: list[str] | None) -> list[str]:
+    try:
+        _levels(words)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None
+    return words or []
+
+
+def _levels(words: list[str] | None) -> Levels:
+    return Levels.parse(words or ["info"])
+
+
 def _settings(words: list[str] | None) -> dict[str, str]:
     pairs = (word.partition("=") for word in words or ())
     return {name.strip(): value for name, _, value in pairs}
@@ -113,7 +127,18 @@ Settings = Annotated[
     ),
 ]
 LogLevel = Annotated[
-    Level, typer.Option("--log-level", envvar="ISTHMUS_LOG_LEVEL", help="The least that is said.")
+    list[str] | None,
+    typer.Option(
+        "--log-level",
+        envvar="ISTHMUS_LOG_LEVEL",
+        metavar="LEVEL",
+        callback=_are_levels,
+        help="The least that is said: debug, info, warn or error; with AREA=LEVEL by one area, "
+        "for example info,access=info. May be repeated.",
+    ),
+]
+LogFormat = Annotated[
+    Format, typer.Option("--log-format", help="Text, or one JSON object for each line, for machines.")
 ]
 LogFile = Annotated[
     Path | None, typer.Option("--log-file", metavar="FILE", help="Log to this file as well, with the time.")
@@ -143,8 +168,9 @@ def start(
         ),
     ] = None,
     settings: Settings = None,
-    log_level: LogLevel = Level.INFO,
+    log_level: LogLevel = None,
     log_file: LogFile = None,
+    log_format: LogFormat = Format.TEXT,
 ) -> int:
     """Start a gateway, and run it until SIGTERM or Ctrl-C.
 
@@ -154,7 +180,7 @@ def start(
 
         isthmus start --config gateway.toml --set gateway.hostname=gw.example.com
     """
-    console.start(log_level, log_file)
+    console.start(_levels(log_level), log_file, log_format)
     file = _configuration(config, home)
     from isthmus.config import load
 
@@ -163,9 +189,10 @@ def start(
         log.warning("%s", warning)
     from isthmus import gateway
 
-    return gateway.run(
-        loaded.config, source=str(file), directory=loaded.directory, home=home or _home_of(file)
-    )
+    with console.in_background():
+        return gateway.run(
+            loaded.config, source=str(file), directory=loaded.directory, home=home or _home_of(file)
+        )
 
 
 @app.command()
@@ -186,7 +213,7 @@ def proxy(
     ] = False,
     keystore: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Certificate for a wss or ssl ACCEPT (PEM or PKCS12)."),
+        typer.Option(metavar="FILE", help="Certificate for a wss or ssl ACCEPT (PEM, PKCS12, JKS)."),
     ] = None,
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Private key, where --keystore has none.")
@@ -197,8 +224,9 @@ def proxy(
     connect_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.001, help="How long reaching CONNECT may take.")
     ] = 10.0,
-    log_level: LogLevel = Level.INFO,
+    log_level: LogLevel = None,
     log_file: LogFile = None,
+    log_format: LogFormat = Format.TEXT,
 ) -> int:
     """Join one ACCEPT to one CONNECT, without a configuration file.
 
@@ -215,17 +243,18 @@ def proxy(
     from isthmus import uri
 
     source = uri.parse(accept)
-    if source.scheme == "stdio" and log_level is Level.INFO:
-        log_level = Level.WARN
-    console.start(log_level, log_file)
+    levels = _levels(log_level)
+    if source.scheme == "stdio" and levels.default is Level.INFO:
+        levels = Levels(Level.WARN, levels.areas)
+    console.start(levels, log_file, log_format)
     destination = uri.parse(connect)
     from isthmus.config import proxy_config
     from isthmus.config.model import ConnectOptions, Keystore, Security
 
     def store(file: Path | None, **more: Path | None) -> Keystore | None:
         kind: Literal["PEM", "PKCS12"] = "PEM"
-        if file is not None and file.suffix.lower() in (".p12", ".pfx"):
-            kind = "PKCS12"
+        if file is not None and file.suffix.lower() in (".p12", ".pfx", ".jks", ".jceks"):
+            kind = "PKCS12"  # or what the content says
         return Keystore(type=kind, file=file, **more) if file is not None else None
 
     config = proxy_config(
@@ -241,9 +270,13 @@ def proxy(
     )
     from isthmus import gateway
 
-    return gateway.run(
-        config, source=f"none (isthmus proxy {accept} {connect})", directory=Path.cwd(), home=_packaged_home()
-    )
+    with console.in_background():
+        return gateway.run(
+            config,
+            source=f"none (isthmus proxy {source} {destination})",
+            directory=Path.cwd(),
+            home=_packaged_home(),
+        )
 
 
 _NOTE_WORDS = {"ERROR": "error", "WARN": "warning", "HINT": "hint"}
@@ -259,7 +292,7 @@ def check(
     file: ConfigurationFile,
     settings: Settings = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show defaults too.")] = False,
-    log_level: LogLevel = Level.INFO,
+    log_level: LogLevel = None,
 ) -> int:
     """Say what a configuration would do, and what is wrong with it. Starts nothing.
 
@@ -269,14 +302,16 @@ def check(
 
         isthmus check gateway.toml --set gateway.hostname=gw.example.com
     """
-    console.start(log_level)
+    console.start(_levels(log_level))
     from rich.console import Console
 
+    from isthmus.certificates import examine
     from isthmus.config import load
     from isthmus.config.explain import explain, render
     from isthmus.config.machine import Machine
 
-    report = explain(load(file, _settings(settings)), Machine.here(), verbose=verbose)
+    loaded = load(file, _settings(settings))
+    report = explain(loaded, Machine.here(), verbose=verbose).plus(*examine(loaded))
     output = Console(highlight=False)
     render(report, output)
     levels = [note.level for note in report.notes]
@@ -290,14 +325,14 @@ def check(
 
 @app.command()
 @_reported
-def convert(file: ConfigurationFile, settings: Settings = None, log_level: LogLevel = Level.INFO) -> int:
+def convert(file: ConfigurationFile, settings: Settings = None, log_level: LogLevel = None) -> int:
     """Print a configuration as TOML, with properties and defaults resolved.
 
     Keep the result in the same folder: keystores are relative to it.
 
         isthmus convert conf/gateway-config.xml > conf/gateway-config.toml
     """
-    console.start(log_level)
+    console.start(_levels(log_level))
     from isthmus.config import load, toml
 
     typer.echo(toml.dumps(load(file, _settings(settings))), nl=False)
@@ -309,7 +344,7 @@ def convert(file: ConfigurationFile, settings: Settings = None, log_level: LogLe
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
-    log_level: LogLevel = Level.INFO,
+    log_level: LogLevel = None,
 ) -> int:
     """Make a GATEWAY_HOME: a first configuration, bin/gateway.start, home page, error pages.
 
@@ -317,7 +352,7 @@ def init(
 
     gateway/bin/gateway.start
     """
-    console.start(log_level)
+    console.start(_levels(log_level))
     from isthmus import home
 
     for written in home.install(directory, force=force):

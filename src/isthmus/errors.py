@@ -9,7 +9,8 @@
     ├── TransportError           an established connection ended badly
     │   └── StreamReset          ... because the other side reset it or vanished: bytes may be missing
     │       └── StreamCut        ... or stopped without saying that this is the end
-    └── WebSocketError           a peer broke RFC 6455, or a handshake was refused
+    ├── WebSocketError           a peer broke RFC 6455, or a handshake was refused
+    └── SpanError                a peer broke the span protocol, or a stream or session of it cannot go on
 
 The cause, where there is one, is chained (`raise ... from cause`) and goes to the log.
 Anything else that is raised is a bug in isthmus.
@@ -89,8 +90,8 @@ class BindError(IsthmusError):
 class ConnectError(IsthmusError):
     """A connect could not be established.
 
-    `status` is the HTTP status that tells a waiting Web client: 502 (the far side refused or failed)
-    or 504 (it did not answer in time).
+    `status` is the HTTP status that tells a waiting Web client: 502 (the far side refused or failed),
+    504 (it did not answer in time), 503 (this gateway stops) or 404 (the far side is known to be away).
     """
 
     status: int
@@ -117,3 +118,16 @@ class StreamCut(StreamReset):
 
 class WebSocketError(IsthmusError):
     """A peer broke RFC 6455 or refused a handshake. `isthmus.websocket` has the kinds."""
+
+
+class SpanError(IsthmusError):
+    """A peer broke the span protocol (docs/span.md), or one of its streams or sessions cannot go on.
+
+    `code` is the code of RESET, REFUSED and GOAWAY that tells the peer so.
+    """
+
+    code: int
+
+    def __init__(self, code: int, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = int(code)

@@ -11,18 +11,17 @@ import gc
 import logging
 import os
 import signal
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isthmus import __version__
 from isthmus.accepts import Accepts
-from isthmus.config.model import AcceptOptions, ConnectOptions, GatewayConfig, Service
+from isthmus.config.model import AcceptOptions, GatewayConfig, Service
 from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
-from isthmus.security import covers, describe, keystore
 from isthmus.services import TYPES, Surroundings
 from isthmus.services.base import HttpService, StreamService
 from isthmus.services.proxy import ProxyRelay, ProxyService
@@ -31,7 +30,11 @@ from isthmus.transports.base import Connector
 from isthmus.transports.stack import connector
 from isthmus.uri import Address
 
+if TYPE_CHECKING:
+    from isthmus.security import Certificates, ClientTls, Stores
+
 log = logging.getLogger("isthmus")
+_EVERY_HOST = ("0.0.0.0", "::")
 
 
 class Gateway:
@@ -43,13 +46,14 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig, *, directory: Path, home: Path) -> None:
         self.config = config
-        self.accepts = Accepts(config.options, self._server_context)
+        self.accepts = Accepts(config.options, self._server_tls)
         self.finished = asyncio.Event()
         """Set when nothing is left to do: standard input and output were an accept, and are closed."""
         self.failed = False
         """Whether that ended in a reset."""
         self._directory = directory
         self._home = home
+        self._stores: Stores | None = None
         self._running: list[StreamService | HttpService] = []
 
     async def start(self) -> None:
@@ -89,10 +93,11 @@ class Gateway:
         return self.accepts.quota.used
 
     def _connector(self, service: Service) -> Connector:
+        tls = cache(partial(self._client_tls, service))
         return connector(
             service.connects[0],
             service.connect_options,
-            partial(self._client_context, service),
+            lambda _: tls().current(),
             self.config.options.tls_transport,
         )
 
@@ -100,12 +105,29 @@ class Gateway:
         self.failed = relay.error is not None
         self.finished.set()
 
+    # cryptography takes a noticeable time to import: only a configuration with TLS pays.
+
     def _warn_of_certificates(self) -> None:
-        for stored in (self.config.security.keystore, self.config.security.truststore):
-            for warning in keystore.warnings(stored, self._directory) if stored is not None else ():
+        security = self.config.security
+        for role, stored in (("keystore", security.keystore), ("truststore", security.truststore)):
+            if stored is None:
+                continue
+            from isthmus.security import keystore
+
+            for warning in keystore.warnings(stored, self._directory, role=role):
                 log.warning("%s", warning)
 
-    def _client_context(self, service: Service, options: ConnectOptions) -> ssl.SSLContext:
+    def _read_stores(self) -> Stores:
+        from isthmus.security import Stores
+
+        if self._stores is None:
+            self._stores = Stores(self.config.security, self._directory)
+        return self._stores
+
+    def _client_tls(self, service: Service) -> ClientTls:
+        from isthmus.security import ClientTls
+
+        options = service.connect_options
         verify = options.verify_server == "required"
         if not verify:
             log.warning(
@@ -113,22 +135,26 @@ class Gateway:
                 service.name,
                 service.connects[0],
             )
-        return keystore.client_context(self.config.security, self._directory, options=options, verify=verify)
+        return ClientTls(self._read_stores(), options, verify)
 
-    def _server_context(self, address: Address, options: AcceptOptions) -> ssl.SSLContext:
+    def _server_tls(self, address: Address, options: AcceptOptions) -> Callable[[], Certificates]:
+        from isthmus.security import ServerTls, covers, describe
+
         stored = self.config.security.keystore
         if stored is None:
             raise KeystoreError(
                 f"{address} needs a certificate, and the configuration has no keystore",
                 hint="add <security><keystore> with the certificate and key of this host",
             )
-        context = keystore.server_context(stored, self._directory, options=options)
-        certificate = describe(stored, self._directory)[0]
-        if not covers(certificate, address.host):
+        tls = ServerTls(self._read_stores(), options, options.verify_client)
+        certificates = describe(stored, self._directory)
+        if address.host not in _EVERY_HOST and not any(covers(each, address.host) for each in certificates):
             log.warning(
-                "%s: no client will believe the certificate %s: it is not for this host", address, certificate
+                "%s: no client will believe the certificate %s: it is not for this host",
+                address,
+                certificates[0],
             )
-        return context
+        return tls.current
 
 
 def run(config: GatewayConfig, *, source: str, directory: Path, home: Path) -> int:
@@ -166,6 +192,7 @@ async def _serve(config: GatewayConfig, source: str, directory: Path, home: Path
     # What was made so far lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
+    gc.enable()
 
     await signals.first_of(gateway.finished)
 

@@ -119,12 +119,14 @@ class Address:
             return None
 
     def __str__(self) -> str:
-        """Return the URI as start-up lines show it: port written, at least `/` as the path."""
+        """Return the URI as start-up lines and the log show it: port written, at least `/` as the path, and
+        no query, which may hold a secret.
+        """
         if self.scheme == "stdio":
             return "-"
         if self.scheme == "unix":
             return f"unix://{self.path}"
-        return f"{self.scheme}://{self.host_port}{self.target}"
+        return f"{self.scheme}://{self.host_port}{self.resource}{'?...' if self.query else ''}"
 
 
 def parse(text: str) -> Address:

@@ -10,15 +10,19 @@ from hypothesis import strategies as st
 
 from isthmus import uri
 from isthmus.config import checks, units
+from isthmus.config.cache_control import CacheControl
 from isthmus.config.model import (
     AcceptOptions,
     Bind,
     ConnectOptions,
+    CrossSiteConstraint,
     DirectoryProperties,
     EchoProperties,
     GatewayConfig,
     GatewayOptions,
     Keystore,
+    Location,
+    MimeMapping,
     ProxyProperties,
     Security,
     Service,
@@ -35,6 +39,7 @@ files = st.text("abc./-_ ", min_size=1, max_size=20).map(Path)
 sizes = st.integers(1, units.MAXIMUM_SIZE)
 durations = st.floats(0, units.MAXIMUM_DURATION) | st.integers(0, 10**6).map(lambda n: n / 1000)
 positive_durations = durations.filter(bool)
+rates = st.integers(1, units.MAXIMUM_RATE)
 ports = st.integers(1, 65535)
 hosts = st.one_of(
     st.from_regex(r"[a-z][a-z0-9]{0,8}(\.[a-z]{2,3})?", fullmatch=True),
@@ -66,8 +71,10 @@ accept_options = st.builds(
     **tls,
     **{f"{scheme}_bind": binds for scheme in ("tcp", "ssl", "tls", "ws", "wss", "http", "https")},
     websocket_maximum_message_size=sizes,
-    websocket_close_timeout=durations,
+    websocket_close_timeout=positive_durations,
+    websocket_inactivity_timeout=durations,
     http_keepalive_timeout=durations,
+    tcp_maximum_outbound_rate=st.none() | rates,
 )
 connect_options = st.builds(
     ConnectOptions,
@@ -75,14 +82,42 @@ connect_options = st.builds(
     connect_timeout=positive_durations,
     verify_server=st.sampled_from(["required", "none"]),
     websocket_maximum_message_size=sizes,
-    websocket_close_timeout=durations,
+    websocket_close_timeout=positive_durations,
+    websocket_inactivity_timeout=durations,
+    tcp_bind=st.none() | st.builds(Bind, st.ip_addresses().map(str), st.integers(0, 65535)),
 )
+cross_sites = st.builds(
+    CrossSiteConstraint,
+    allow_origin=st.lists(
+        st.sampled_from(["*", "null", "https://www.example.com", "http://[::1]:8000"]), min_size=1, max_size=3
+    ).map(tuple),
+    allow_methods=st.lists(st.sampled_from(["GET", "PUT"]), max_size=2).map(tuple),
+    allow_headers=st.lists(st.sampled_from(["X-One", "x-two"]), max_size=2).map(tuple),
+    maximum_age=st.none() | durations,
+)
+locations = st.builds(
+    Location,
+    patterns=st.lists(st.text("a*?/.", min_size=1, max_size=8), min_size=1, max_size=3).map(tuple),
+    cache_control=st.sampled_from(
+        ["max-age=5", "max-age=m+600, max-age=1000", "no-store", "public, s-maxage=0"]
+    ).map(CacheControl.parse),
+)
+mime_mappings = st.lists(
+    st.builds(
+        MimeMapping,
+        extension=st.text("abc1_", min_size=1, max_size=5),
+        mime_type=st.sampled_from(["text/css", 'text/html; charset="utf-8"']),
+    ),
+    max_size=3,
+    unique_by=lambda mapping: mapping.extension,
+).map(tuple)
 properties = {
     "proxy": st.builds(
         ProxyProperties,
         maximum_pending_bytes=sizes,
         connect_strategy=st.sampled_from([None, "immediate", "deferred", "prepared"]),
         prepared_connection_count=st.integers(0, 10_000),
+        maximum_recovery_interval=durations,
     ),
     "echo": st.builds(EchoProperties, repeat=st.integers(1, 1000), maximum_pending_bytes=sizes),
     "directory": st.builds(
@@ -91,6 +126,8 @@ properties = {
         welcome_file=st.none() | paths,
         error_pages_directory=st.none() | paths,
         options=st.sampled_from([None, "indexes"]),
+        symbolic_links=st.sampled_from(["restricted", "follow"]),
+        locations=st.lists(locations, max_size=2).map(tuple),
     ),
 }
 keystores = st.builds(
@@ -129,8 +166,10 @@ def services(draw: st.DrawFn) -> Service:
         accepts=tuple(draw(st.lists(streams, min_size=1, max_size=3))),
         connects=(draw(streams),) if kind.connects else (),
         properties=draw(properties[kind.name]),
+        mime_mappings=draw(mime_mappings),
         accept_options=draw(accept_options),
         connect_options=draw(connect_options) if kind.connects else ConnectOptions(),
+        cross_site=tuple(draw(st.lists(cross_sites, max_size=2))),
     )
 
 

@@ -20,11 +20,17 @@ ALL = {scheme: Address(scheme, "a", 1) for scheme in SCHEMES}
         ("ws.close.timeout", {"ws", "wss"}),
         ("http.keepalive.timeout", {"ws", "wss", "http", "https"}),
         ("connect.timeout", set(SCHEMES)),
+        ("tcp.maximum.outbound.rate", set(SCHEMES) - {"unix", "stdio"}),
     ],
 )
 def test_an_option_applies_to_its_schemes(option: str, schemes: set[str]) -> None:
     assert {scheme for scheme, address in ALL.items() if applies(option, [address])} == schemes
     assert not applies(option, [])
+
+
+def test_a_connect_comes_from_its_own_address_over_every_network_scheme() -> None:
+    schemes = {scheme for scheme, address in ALL.items() if applies("tcp.bind", [address], connecting=True)}
+    assert schemes == set(SCHEMES) - {"unix", "stdio"}
 
 
 def test_every_option_applies_to_something() -> None:

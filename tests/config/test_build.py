@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 from tests.config.conftest import PROXY, Load, Problems, gateway, proxy
 
-from isthmus.config.model import Bind
+from isthmus.config.model import Bind, DirectoryProperties
 
 ACCEPT_OPTIONS = (
     "ssl.protocols, ssl.ciphers, tcp.bind, ssl.bind, tls.bind, ws.bind, wss.bind, http.bind, https.bind, "
-    "ws.maximum.message.size, ws.close.timeout, http.keepalive.timeout"
+    "ws.maximum.message.size, ws.close.timeout, ws.inactivity.timeout, http.keepalive.timeout, "
+    "tcp.maximum.outbound.rate, ssl.verify-client"
 )
-SERVICE = "name, type, description, accept, connect, properties, accept-options, connect-options"
+SERVICE = (
+    "name, type, description, accept, connect, properties, accept-options, connect-options, "
+    "cross-site-constraint, mime-mapping"
+)
 DURATION = "seconds (30) or a number with ms, s, min or h (500 ms, 0.5 h), at most 366 days"
 SIZE = "bytes (65536), kilobytes (64k or 64kB) or megabytes (1m or 1MB), at most 2147483647 bytes"
 BIND = "a port (8050) or host:port (10.0.0.1:8050)"
@@ -246,7 +250,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(problems_of: Pro
             proxy("<name>a</name>", accept="ws://localhost:1/a"),
             '<cluster x="1"/>',
             proxy("<name>a</name>", accept="ws://localhost:1/a"),
-            "<security><keystore><type>JKS</type><file>k</file></keystore></security>",
+            "<security><keystore><type>BKS</type><file>k</file></keystore></security>",
             service("echo", "<accept>tcp://${host}:1</accept>"),
             "<gateway-options><stop.timeout>never</stop.timeout></gateway-options>",
         )
@@ -288,6 +292,102 @@ def test_defaults_reach_the_services_they_apply_to(load_text: Load) -> None:
     assert binds == [Bind("0.0.0.0", 8001), Bind("b", 8002), None, None, None]
     assert [service.accept_options.protocols for service in services[2:]] == [(), ("TLSv1.2",), ("TLSv1.3",)]
     assert [service.connect_options.connect_timeout for service in services] == [3, 3, 3, 4, 3]
+
+
+FILES = "<accept>http://localhost:8000/</accept>"
+LOCATION = "<location>{}</location>"
+
+
+@pytest.mark.parametrize(
+    ("inside", "headline", "allowed"),
+    [
+        ("<location/>", ":3: <service/properties/location>: <patterns> is missing", ""),
+        (
+            LOCATION.format("<patterns>*</patterns><cache-control>max-age</cache-control>"),
+            ":3: <service/properties/location/cache-control>: 'max-age' has no time",
+            "seconds (600) or a number with min, h, d, w or y",
+        ),
+        (
+            LOCATION.format("<patterns>\\</patterns><cache-control>public</cache-control>"),
+            ":3: <service/properties/location/patterns>: '\\\\' are not patterns",
+            "**/*.css images/* with blanks between",
+        ),
+        (
+            LOCATION.format(f"<patterns>{'* ' * 101}</patterns><cache-control>public</cache-control>"),
+            ":3: <service/properties/location/patterns>: there are too many patterns",
+            "at most 100 in one location",
+        ),
+        (
+            LOCATION.format(
+                "<pattern>*</pattern><patterns>*</patterns><cache-control>public</cache-control>"
+            ),
+            ":3: <service/properties/location/pattern>: 'pattern' is not known here",
+            "patterns, cache-control\n    did you mean: patterns",
+        ),
+        (
+            "<symbolic-links>all</symbolic-links>",
+            ":3: <service/properties/symbolic-links>: 'all' is not one of the choices",
+            "restricted, follow",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_directory(
+    problems_of: Problems, inside: str, headline: str, allowed: str
+) -> None:
+    body = f"<properties><directory>/</directory>{inside}</properties>"
+    problems = problems_of(gateway(service("directory", FILES + body)))
+    assert f"gateway.xml{headline}" + (f"\n    allowed: {allowed}" if allowed else "") in problems
+
+
+@pytest.mark.parametrize(
+    ("extension", "kind", "headline"),
+    [
+        (".css", "text/css", "extension>: '.css' is not an extension"),
+        ("a/b", "text/css", "extension>: 'a/b' is not an extension"),
+        ("css", "css", "mime-type>: 'css' is not a media type"),
+        ("css", "text/css&#10;X-Header: y", "mime-type>: "),
+        ("css", "text/css; charset", "mime-type>: "),
+    ],
+)
+def test_what_is_wrong_in_a_mime_mapping(
+    problems_of: Problems, extension: str, kind: str, headline: str
+) -> None:
+    mapping = f"<extension>{extension}</extension><mime-type>{kind}</mime-type>"
+    body = f"<mime-mapping>{mapping}</mime-mapping><properties><directory>/</directory></properties>"
+    (problem,) = problems_of(gateway(service("directory", FILES + body)))
+    assert f"<service/mime-mapping/{headline}" in problem
+
+
+def test_mime_mappings_of_a_service_win_over_the_defaults(load_text: Load) -> None:
+    def mapping(extension: str, kind: str) -> str:
+        inside = f"<extension>{extension}</extension><mime-type>{kind}</mime-type>"
+        return f"<mime-mapping>{inside}</mime-mapping>"
+
+    own = mapping("CSS", "text/own") + mapping("b", "text/b")
+    services = load_text(
+        gateway(
+            f"<service-defaults>{mapping('css', 'text/default')}{mapping('A', 'text/a')}</service-defaults>",
+            service("directory", f"{FILES}{own}<properties><directory>/</directory></properties>"),
+            PROXY,
+        )
+    ).config.services
+    found = [{each.extension: each.mime_type for each in every.mime_mappings} for every in services]
+    assert found == [{"css": "text/own", "a": "text/a", "b": "text/b"}, {}]
+
+
+def test_locations_are_kept_in_order(load_text: Load) -> None:
+    locations = "".join(
+        LOCATION.format(f"<patterns>{patterns}</patterns><cache-control>{control}</cache-control>")
+        for patterns, control in (("**/*.css  *.js\n*.x", "public, max-age=1h"), ("**/*", "max-age=m+5"))
+    )
+    body = f"{FILES}<properties><directory>/</directory>{locations}</properties>"
+    (found,) = load_text(gateway(service("directory", body))).config.services
+    assert isinstance(found.properties, DirectoryProperties)
+    assert [str(each) for each in found.properties.locations] == [
+        "**/*.css *.js *.x: public, max-age=3600",
+        "**/*: max-age=m+5",
+    ]
+    assert found.properties.symbolic_links == "restricted"
 
 
 def test_unnamed_services_are_called_by_type_and_place(load_text: Load) -> None:

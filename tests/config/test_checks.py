@@ -237,3 +237,25 @@ def test_the_one_liner_is_checked() -> None:
         proxy_config(uri.parse("http://localhost/"), uri.parse("tcp://localhost:0"))
     assert str(caught.value) == "cannot use command line: 2 problems"
     assert [problem.element for problem in caught.value.problems] == ["service/accept", "service/connect"]
+
+
+def sharing(options: str) -> str:
+    """Return two wss accepts on one port, the second with more options."""
+    accept = "<service><name>{0}</name><type>echo</type><accept>wss://h:1/{0}</accept>"
+    accept += "<accept-options><wss.bind>1</wss.bind>{1}</accept-options></service>"
+    return gateway(accept.format("a", ""), accept.format("b", options))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "<ssl.verify-client>required</ssl.verify-client>",
+        "<ssl.protocols>TLSv1.3</ssl.protocols>",
+        "<ssl.ciphers>HIGH</ssl.ciphers>",
+    ],
+)
+def test_accepts_that_share_a_port_share_tls(problems_of: Problems, load_text: Load, option: str) -> None:
+    """The handshake comes before the path is known: what one accept demands would not hold for the other."""
+    (problem,) = problems_of(sharing(option))
+    assert "share 0.0.0.0:1, but their ssl options differ" in problem
+    load_text(sharing(""))

@@ -55,7 +55,7 @@ def test_verbose_lists_what_is_at_its_default(load_text: Load) -> None:
     assert values["connect.strategy"] == "immediate"
     assert values["ws.maximum.message.size"] == "128k"
     assert "ssl.verify-server" not in values  # its connect is not TLS
-    assert "tcp.bind" not in values
+    assert "tls.bind" not in values
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,41 @@ def test_notes_on_a_service(load_text: Load, service: str, note: str) -> None:
 
 
 QUIET = proxy(accept="tcp://a:8001")
+MAPPING = "\n<mime-mapping><extension>x</extension><mime-type>text/x</mime-type></mime-mapping>"
+
+
+def test_what_a_directory_has_several_of_is_shown_line_by_line(load_text: Load) -> None:
+    locations = "".join(
+        f"<location><patterns>{patterns}</patterns><cache-control>no-store</cache-control></location>"
+        for patterns in ("*.a", "*.b *.c")
+    )
+    properties = f"<properties><directory>/</directory>{locations}</properties>"
+    files = f"<service><accept>http://a:8001</accept><type>directory</type>{properties}{MAPPING}</service>"
+    for verbose in (False, True):
+        (row,) = explain(load_text(gateway(files)), HERE, verbose=verbose).rows
+        several = [
+            (each.name, each.value) for each in row.options if each.name in ("location", "mime-mapping")
+        ]
+        assert several == [
+            ("location", "*.a: no-store"),
+            ("location", "*.b *.c: no-store"),
+            ("mime-mapping", "x: text/x"),
+        ]
+
+
+def test_a_mime_mapping_without_files_has_no_effect(load_text: Load) -> None:
+    files = "<service><accept>http://a:8001</accept><type>directory</type>{}</service>".format(
+        "<properties><directory>/</directory></properties>"
+    )
+    no_effect = "HINT gateway.xml:3: <{}/mime-mapping>: {}"
+    assert notes(load_text, proxy(MAPPING, accept="tcp://a:8001")) == [
+        no_effect.format("service", "it has no effect: only directory services have files")
+    ]
+    defaults = f"<service-defaults>{MAPPING}</service-defaults>"
+    assert notes(load_text, defaults, QUIET) == [
+        no_effect.format("service-defaults", "the default has no effect: there is no directory service")
+    ]
+    assert notes(load_text, defaults, files) == []
 
 
 def test_a_bind_that_maps_the_address_is_quiet(load_text: Load) -> None:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from isthmus.config.model import (
     AcceptOptions,
     Bind,
+    CrossSiteConstraint,
     GatewayOptions,
     Keystore,
     ProxyProperties,
@@ -54,7 +55,7 @@ def test_nothing_unknown_is_accepted_and_nothing_changes() -> None:
     with pytest.raises(ValidationError):
         GatewayOptions().stop_timeout = 1  # type: ignore[misc]
     with pytest.raises(ValidationError, match="JKS"):
-        Keystore.model_validate({"type": "JKS", "file": "x"})
+        Keystore.model_validate({"type": "BKS", "file": "x"})
 
 
 def test_the_strategy_follows_the_count() -> None:
@@ -70,3 +71,32 @@ def test_options_are_shown_as_a_file_writes_them() -> None:
         False,
     )
     assert (options["connect.strategy"].value, options["connect.strategy"].is_default) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("10.0.0.1", "10.0.0.1", 0),
+        ("10.0.0.1:4000", "10.0.0.1", 4000),
+        ("::1", "::1", 0),
+        ("[::1]:4000", "::1", 4000),
+        ("4000", "0.0.0.0", 4000),
+    ],
+)
+def test_a_local_address(text: str, host: str, port: int) -> None:
+    assert Bind.parse_local(text) == Bind(host, port)
+    assert Bind.parse_local(str(Bind(host, port))) == Bind(host, port)
+
+
+@pytest.mark.parametrize("text", ["", "gw.example.com", "10.0.0.1:x", "10.0.0.1:70000", "300.0.0.1"])
+def test_what_is_no_local_address(text: str) -> None:
+    with pytest.raises(UriError):
+        Bind.parse_local(text)
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "www.example.com", "http://", "http://a/path", "http://*.example.com", "http://u@a"]
+)
+def test_what_is_no_origin(origin: str) -> None:
+    with pytest.raises(ValidationError):
+        CrossSiteConstraint.model_validate({"allow-origin": origin})

@@ -16,13 +16,19 @@ from isthmus.config.model import (
     AcceptOptions,
     BindValue,
     ConnectOptions,
+    CrossSiteConstraint,
     DirectoryProperties,
     EchoProperties,
     GatewayOptions,
     Keystore,
+    LocalBindValue,
+    Location,
+    MimeMapping,
     ProxyProperties,
     Section,
     Service,
+    nested,
+    readers_of,
 )
 from isthmus.config.unsupported import ELEMENTS, VALUES
 from isthmus.config.xml import NAMESPACES
@@ -38,8 +44,11 @@ DOCUMENTED: list[tuple[str, type[Section]]] = [
     ("properties of proxy", ProxyProperties),
     ("properties of echo", EchoProperties),
     ("properties of directory", DirectoryProperties),
+    ("location", Location),
+    ("mime-mapping", MimeMapping),
     ("accept-options", AcceptOptions),
     ("connect-options", ConnectOptions),
+    ("cross-site-constraint", CrossSiteConstraint),
     ("security: keystore and truststore", Keystore),
     ("gateway-options", GatewayOptions),
 ]
@@ -56,7 +65,7 @@ def default_of(info: FieldInfo) -> str:
     if info.is_required():
         return "required"
     value = info.get_default(call_default_factory=True)
-    readers = [getattr(each, "func", None) for each in info.metadata]
+    readers = readers_of(info)
     if value is None or value == ():
         return "-"
     if units.size in readers:
@@ -78,24 +87,29 @@ def test_every_option_is_documented(heading: str, model: type[Section]) -> None:
         assert meaning, name
         if model is not Service:
             assert default == default_of(info), name
-            assert kind == type_of(info) or (kind in ("web path", "path")), name
+            assert kind == type_of(info) or (kind in ("web path", "path", "text", "patterns")), name
         for limit in (each.le for each in info.metadata if isinstance(each, Le)):
             shown = units.format_size(limit) if kind == "size" else f"{limit:,}"  # type: ignore[arg-type]
             assert shown.replace(",", "") in meaning.replace(",", ""), name
 
 
 def type_of(info: FieldInfo) -> str:
-    readers = [getattr(each, "func", None) for each in info.metadata]
+    if info.alias in nested(DirectoryProperties):
+        return "sections"
+    readers = readers_of(info)
     for reader, kind in (
         (units.size, "size"),
         (units.duration, "time"),
         (units.count, "number"),
         (units.names, "names"),
+        (units.rate, "rate"),
     ):
         if reader in readers:
             return kind
     if BindValue in get_args(info.annotation):
         return "bind"
+    if LocalBindValue in get_args(info.annotation):
+        return "local address"
     for each in (info.annotation, *get_args(info.annotation)):
         if get_origin(each) is Literal:
             return ", ".join(f"`{value}`" for value in get_args(each))

@@ -5,7 +5,7 @@ import pytest
 from isthmus.config.tls_names import ciphers, protocols
 from isthmus.config.units import NotAllowed
 
-CIPHERS = "TLS 1.2 cipher suites by OpenSSL name, for example ECDHE-RSA-AES128-GCM-SHA256"
+CIPHERS = "TLS 1.2 cipher suites by OpenSSL or Java name, for example ECDHE-RSA-AES128-GCM-SHA256"
 
 
 @pytest.mark.parametrize("names", [(), ("TLSv1.2",), ("TLSv1.3", "TLSv1.2")])
@@ -29,6 +29,26 @@ def test_protocols_that_are_refused(name: str, what: str, nearest: str) -> None:
         "TLSv1.2, TLSv1.3",
         nearest,
     )
+
+
+@pytest.mark.parametrize(
+    ("java", "openssl"),
+    [
+        ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+        ("TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384", "ECDHE-ECDSA-AES256-SHA384"),
+        ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"),
+        ("TLS_DHE_RSA_WITH_AES_128_CBC_SHA256", "DHE-RSA-AES128-SHA256"),
+        ("TLS_RSA_WITH_AES_128_CBC_SHA", "AES128-SHA"),
+        ("SSL_RSA_WITH_AES_128_CBC_SHA", "AES128-SHA"),
+    ],
+)
+def test_ciphers_by_java_name(java: str, openssl: str) -> None:
+    assert ciphers((java,)) == (openssl,)
+    assert ciphers(("TLS_EMPTY_RENEGOTIATION_INFO_SCSV", java, "HIGH")) == (openssl, "HIGH")
+
+
+def test_only_signals_select_nothing() -> None:
+    assert ciphers(("TLS_EMPTY_RENEGOTIATION_INFO_SCSV",)) == ()
 
 
 @pytest.mark.parametrize(
@@ -57,9 +77,19 @@ def test_ciphers(names: tuple[str, ...]) -> None:
             "",
         ),
         (
-            ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",),
-            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 names no cipher suite that this machine has",
-            "ECDHE-RSA-AES128-GCM-SHA256",
+            ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA265",),
+            "'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA265' is not a cipher suite that this machine has",
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        ),
+        (
+            ("SSL_RSA_WITH_RC4_128_MD5",),
+            "SSL_RSA_WITH_RC4_128_MD5 is refused: RC4 does not protect what it carries",
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        ),
+        (
+            ("HIGH", "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA"),
+            "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA is refused: 3DES does not protect what it carries",
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
         ),
         (("NULL-SHA256",), "NULL-SHA256 selects no cipher suite that protects what it carries", ""),
         (("aNULL",), "aNULL selects no cipher suite that protects what it carries", ""),

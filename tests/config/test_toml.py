@@ -100,7 +100,7 @@ ECHO = '[[service]]\ntype = "echo"\naccept = "tcp://localhost:1"\n'
             f'{ECHO}[security.keystore]\nfile = "k"\nalias = "x"',
             (
                 ":6: <security/keystore/alias>: 'alias' is not known here\n"
-                "    allowed: type, file, key-file, password-file"
+                "    allowed: type, file, key-file, password-file, key-password-file"
             ),
         ),
         (

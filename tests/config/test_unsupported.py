@@ -56,16 +56,11 @@ def test_the_tls_spelling_is_refused_as_it_was_written(problems_of: Problems, na
 @pytest.mark.parametrize(
     ("place", "name", "value"),
     [
-        ("proxy", "maximum.recovery.interval", "0"),
-        ("accept-options", "ws.inactivity.timeout", "0"),
-        ("accept-options", "ws.inactivity.timeout", "0 seconds"),
-        ("accept-options", "ssl.verify-client", "none"),
-        ("accept-options", "tls.verify-client", "none"),
+        ("accept-options", "http.maximum.redirects", "0 seconds"),
         ("accept-options", "ssl.encryption", "enabled"),
         ("accept-options", "http.server.header", "enabled"),
         ("accept-options", "http.maximum.redirects", "0"),
         ("connect-options", "ssl.encryption", "enabled"),
-        ("connect-options", "ws.inactivity.timeout", "0"),
         ("connect-options", "ws.version", "rfc6455"),
         ("connect-options", "http.keepalive", "enabled"),
         ("connect-options", "http.keepalive.timeout", "30"),
@@ -82,7 +77,7 @@ def test_a_value_that_asks_for_nothing_is_harmless(
 
 def test_a_harmless_value_is_harmless_in_toml(load_text: Load) -> None:
     echo = 'type = "echo", accept = "tcp://localhost:1"'
-    text = f'service = [{{ {echo}, accept-options = {{ "ws.inactivity.timeout" = 0 }} }}]'
+    text = f'service = [{{ {echo}, accept-options = {{ "http.maximum.redirects" = 0 }} }}]'
     assert load_text(text, "gateway.toml").config
 
 
@@ -96,13 +91,6 @@ def test_a_service_type_is_refused_by_name(problems_of: Problems, name: str, rea
         f"allowed: {known}"
     )
     assert problems_of(gateway(service)) == [block]
-
-
-@pytest.mark.parametrize(("name", "reason"), VALUES["keystore type"].items())
-def test_a_java_keystore_is_refused_by_name(problems_of: Problems, name: str, reason: str) -> None:
-    (problem,) = problems_of(written("security", f"<keystore><type>{name}</type><file>k</file></keystore>"))
-    what = f"the keystore type {name} cannot be used: {reason}\n    allowed: PEM, PKCS12"
-    assert problem == f"gateway.xml:3: <security/keystore/type>: {what}"
 
 
 @pytest.mark.parametrize(("name", "reason"), VALUES["TLS protocol"].items())

@@ -165,7 +165,7 @@ def test_lines_past_65535(problems_of: Problems) -> None:
             gateway(PROXY, "<service-defaults>x</service-defaults>"),
             (
                 ":3: <service-defaults>: 'x' stands where elements are expected\n"
-                "    allowed: accept-options, connect-options"
+                "    allowed: accept-options, connect-options, mime-mapping"
             ),
         ),
         (

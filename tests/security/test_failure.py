@@ -10,7 +10,7 @@ from tests.security.issuing import DAY, NOW, Issued, issue
 
 from isthmus import uri
 from isthmus.errors import ConnectError
-from isthmus.security import explain_failure, explain_handshake
+from isthmus.security import explain_client, explain_failure, explain_handshake
 from isthmus.transports.tls_layer import presented_certificate
 
 ADDRESS = uri.parse("wss://gw.example.com/ssh")
@@ -185,3 +185,27 @@ def test_a_handshake_that_fails_otherwise(error: Exception, reason: str) -> None
 
 def test_a_timeout_is_told_as_504() -> None:
     assert explain_failure(TimeoutError(), ADDRESS).status == 504
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (10, "the certificate of the client c has expired"),
+        (9, "the certificate of the client c is not valid yet"),
+        (18, "the certificate of the client c is self-signed and not in the truststore"),
+        (20, "the certificate of the client c was issued by somebody who is not in the truststore"),
+        (26, "the certificate of the client c is not accepted: unsuitable?purpose"),
+    ],
+)
+def test_a_client_s_certificate(code: int, text: str) -> None:
+    error = ssl.SSLCertVerificationError(1, "x")
+    error.verify_code, error.verify_message = code, "unsuitable\npurpose"
+    assert explain_client(error, "the client c")[0] == text
+
+
+def test_a_client_without_a_certificate() -> None:
+    error = ssl.SSLError(1, "x")
+    error.reason = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+    assert explain_client(error, "the client c")[0] == (
+        "the client c showed no certificate, and ssl.verify-client is required"
+    )

@@ -5,12 +5,15 @@ import ssl
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tests.security.issuing import DAY, NOW, Issued, issue, write
 
 from isthmus.config.model import Keystore, Security, TlsOptions
 from isthmus.errors import KeystoreError
 from isthmus.security import client_context, describe, server_context, warnings
+from isthmus.security.keystore import Store
+
+DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +246,7 @@ def test_a_file_that_is_not_pem(tmp_path: Path, content: bytes, problem: str) ->
     [
         (b"hello", "it is not PKCS12, or it is damaged"),
         (b"-----BEGIN CERTIFICATE-----", "it is PEM, not PKCS12"),
-        (b"\xfe\xed\xfe\xed\x00", "it is a Java keystore (JKS), not PKCS12"),
+        (b"\xfe\xed\xfe\xed\x00", "it needs a password"),
     ],
 )
 def test_a_file_that_is_not_pkcs12(tmp_path: Path, content: bytes, problem: str) -> None:
@@ -253,12 +256,86 @@ def test_a_file_that_is_not_pkcs12(tmp_path: Path, content: bytes, problem: str)
     assert hint
 
 
-def test_a_java_keystore_comes_with_the_command_that_converts_it(tmp_path: Path) -> None:
+def test_a_java_keystore_that_is_called_pem(tmp_path: Path) -> None:
     write(tmp_path / "keystore.jceks", b"\xce\xce\xce\xce\x00")
-    _, hint = refused(Keystore(file=Path("keystore.jceks")), tmp_path)
-    assert hint == (
-        "convert it: keytool -importkeystore -srckeystore keystore.jceks "
-        "-destkeystore keystore.p12 -deststoretype PKCS12"
+    assert refused(Keystore(file=Path("keystore.jceks")), tmp_path)[1] == "write <type>JCEKS</type>"
+
+
+# --- what keytool made: see data/README.md
+
+
+def java(name: str, folder: Path, **passwords: str) -> Keystore:
+    """Return a keystore of `data`; `password_file="changeit"` makes such a file with this in it."""
+    files = {key: write(folder / key, secret.encode()) for key, secret in passwords.items()}
+    return Keystore.model_validate({"type": "JKS", "file": DATA / name, **files})
+
+
+@pytest.mark.parametrize("name", ["several.jks", "several.jceks"])
+def test_all_keys_of_a_java_keystore(tmp_path: Path, name: str) -> None:
+    keystore = java(name, tmp_path, password_file="changeit")
+    apps, gw = Store("keystore", keystore, tmp_path).identities()
+    assert (apps.certificate.names, gw.certificate.names) == (
+        ("*.apps.example.com",),
+        ("gw.example.com", "127.0.0.1"),
+    )
+    assert [len(apps.chain), len(gw.chain)] == [1, 2]
+    assert isinstance(apps.key, ec.EllipticCurvePrivateKey)
+    assert isinstance(gw.key, rsa.RSAPrivateKey)
+    described = describe(keystore, tmp_path)
+    assert [each.subject for each in described] == ["CN=apps", "CN=gw.example.com", "CN=Authority"]
+
+
+@pytest.mark.parametrize("end", ["jks", "jceks"])
+def test_a_java_keystore_serves_what_a_java_truststore_believes(tmp_path: Path, end: str) -> None:
+    trust = Security(truststore=java(f"trust.{end}", tmp_path, password_file="changeit"))
+    served = java(f"keypass.{end}", tmp_path, password_file="changeit", key_password_file="different")
+    end_of_client = handshake(
+        server_context(served, tmp_path), client_context(trust, tmp_path), "gw.example.com"
+    )
+    certificate = end_of_client.getpeercert()
+    assert certificate is not None
+    assert ("DNS", "gw.example.com") in certificate["subjectAltName"]
+
+
+@pytest.mark.parametrize("end", ["jks", "jceks"])
+def test_passwords_of_java_keystores(tmp_path: Path, end: str) -> None:
+    def text(**passwords: str) -> str:
+        return refused(java(f"keypass.{end}", tmp_path, **passwords), tmp_path)[0].replace(f"{DATA}/", "")
+
+    assert text() == f"keystore keypass.{end}: it needs a password"
+    assert text(password_file="guess") == f"keystore keypass.{end}: the password in password_file is wrong"
+    assert text(password_file="changeit") == (
+        f"keystore keypass.{end}: the password of the key gw is another one; it is not that of the keystore"
+    )
+    assert text(password_file="changeit", key_password_file="guess") == (
+        f"keystore keypass.{end}: the password of the key gw is another one than the one in key_password_file"
+    )
+
+
+def test_what_a_java_keystore_may_not_be(tmp_path: Path) -> None:
+    text, hint = refused(java("secret.jceks", tmp_path, password_file="changeit"), tmp_path)
+    assert text.endswith("secret.jceks: its entry aes is a secret key, which only Java programs can read")
+    assert hint.endswith("keytool -delete -alias aes")
+    text, _ = refused(java("trust.jks", tmp_path, password_file="changeit"), tmp_path)
+    assert text.endswith("trust.jks: it holds no private key")
+
+
+def test_pkcs12_with_several_keys_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    """The library reads one of them only: the others would be gone in silence."""
+    text, hint = refused(java("several.p12", tmp_path, password_file="changeit"), tmp_path)
+    assert text.endswith("several.p12: it is PKCS12 with 2 private keys, and isthmus reads one from PKCS12")
+    assert "-destkeystore several.jks -deststoretype JKS" in hint
+
+
+def test_several_keys_in_one_pem_file(tmp_path: Path, authority: Issued, gateway: Issued) -> None:
+    other = issue("other", "other.example.com")
+    write(tmp_path / "gw.pem", other.key_pem(), gateway.key_pem(), gateway.pem, other.pem, authority.pem)
+    first, second = Store("keystore", Keystore(file=Path("gw.pem")), tmp_path).identities()
+    assert first.chain == (other.certificate,)
+    assert second.chain == (gateway.certificate, authority.certificate)
+    write(tmp_path / "gw.pem", other.key_pem(), gateway.key_pem(), gateway.pem)
+    assert refused(Keystore(file=Path("gw.pem")), tmp_path)[0] == (
+        "keystore gw.pem: it holds a private key that belongs to none of its certificates"
     )
 
 
@@ -290,12 +367,10 @@ def test_a_secret_never_comes_out(tmp_path: Path, gateway: Issued) -> None:
     assert "hunter2" not in " ".join(refused(keystore, tmp_path))
 
 
-def test_the_key_is_missing_doubled_or_damaged(tmp_path: Path, gateway: Issued) -> None:
+def test_the_key_is_missing_or_damaged(tmp_path: Path, gateway: Issued) -> None:
     keystore = Keystore(file=Path("gw.pem"))
     write(tmp_path / "gw.pem", gateway.pem)
     assert refused(keystore, tmp_path)[0] == "keystore gw.pem: it holds no private key"
-    write(tmp_path / "gw.pem", gateway.pem, gateway.key_pem(), gateway.key_pem())
-    assert refused(keystore, tmp_path)[0] == "keystore gw.pem: it holds 2 private keys"
     write(tmp_path / "gw.pem", gateway.pem, b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
     assert refused(keystore, tmp_path)[0] == "keystore gw.pem: the private key in gw.pem is damaged"
     write(tmp_path / "gw.key", gateway.pem)

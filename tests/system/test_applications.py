@@ -1,10 +1,12 @@
-"""Applications that know nothing of WebSocket: curl to nginx, and ssh, through a pair of gateways."""
+"""Applications that know nothing of WebSocket, through a pair of gateways: curl to nginx, ssh, scp, rsync."""
 
 from __future__ import annotations
 
 import getpass
 import hashlib
 import os
+import re
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.system.process import ISTHMUS, Finished, eventually, free_port, isthm
 from tests.system.requirements import Requirements
 
 BIG = os.urandom(20_000_000)
+SOAK_SECONDS = int(os.environ.get("ISTHMUS_SOAK_SECONDS", "0"))
 
 
 # --- curl to nginx
@@ -87,9 +90,10 @@ class SshServer:
 
     port: int
     client: tuple[str, ...]
+    """The options of ssh and scp."""
 
     def run(self, *arguments: str, send: bytes = b"") -> Finished:
-        return run([*self.client, *arguments], send=send, timeout=60)
+        return run(["ssh", *self.client, *arguments], send=send, timeout=60)
 
 
 @pytest.fixture
@@ -111,6 +115,7 @@ def sshd(processes: Processes, need: Requirements, tmp_path: Path) -> SshServer:
         f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
         f"PidFile {folder}/pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nPermitRootLogin yes\nPrintMotd no\nPrintLastLog no\n"
+        "Subsystem sftp internal-sftp\n"
     )
     server = processes.start([program, "-D", "-e", "-f", config])
     server.wait_for("Server listening on")
@@ -126,7 +131,7 @@ def sshd(processes: Processes, need: Requirements, tmp_path: Path) -> SshServer:
         "User": getpass.getuser(),
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return SshServer(port, ("ssh", "-F", "none", *words))
+    return SshServer(port, ("-F", "none", *words))
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
@@ -141,6 +146,72 @@ def test_ssh(
     outcome = sshd.run(*reach, "cat", send=BIG)
     assert outcome.code == 0, outcome.errors
     assert digest(outcome.output) == digest(BIG)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(120 + 2 * SOAK_SECONDS)
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_scp_of_a_large_file(
+    scheme: str, sshd: SshServer, processes: Processes, tmp_path: Path, authority: Authority
+) -> None:
+    """There and back: 100 MB each way, 1 GB in the long form."""
+    size = 1_000_000_000 if SOAK_SECONDS else 100_000_000
+    pair = start_pair(processes, tmp_path, f"tcp://127.0.0.1:{sshd.port}", scheme=scheme, authority=authority)
+    here, there, back = (tmp_path / name for name in ("here", "there", "back"))
+    sent = hashlib.sha256()
+    with here.open("wb") as file:
+        for _ in range(size // 1_000_000):
+            piece = os.urandom(1_000_000)
+            file.write(piece)
+            sent.update(piece)
+    scp = ["scp", "-q", *sshd.client, "-P", str(pair.port)]
+    for copy in ([str(here), f"127.0.0.1:{there}"], [f"127.0.0.1:{there}", str(back)]):
+        outcome = run([*scp, *copy], timeout=60 + SOAK_SECONDS)
+        assert outcome.code == 0, outcome.errors
+    for copied in (there, back):
+        assert copied.stat().st_size == size
+        with copied.open("rb") as file:
+            assert hashlib.file_digest(file, "sha256").hexdigest() == sent.hexdigest()
+        copied.unlink()
+    here.unlink()
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_rsync(
+    scheme: str,
+    sshd: SshServer,
+    need: Requirements,
+    processes: Processes,
+    tmp_path: Path,
+    authority: Authority,
+) -> None:
+    """A tree is copied, then the differences only: both ends talk at the same time."""
+    need.program("rsync")
+    pair = start_pair(processes, tmp_path, f"tcp://127.0.0.1:{sshd.port}", scheme=scheme, authority=authority)
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "many").mkdir(parents=True)
+    (here / "big.bin").write_bytes(BIG)
+    for number in range(300):
+        (here / "many" / f"{number}.txt").write_bytes(os.urandom(number * 37))
+    shell = shlex.join(["ssh", *sshd.client, "-p", str(pair.port)])
+    rsync = ["rsync", "--archive", "--delete", "--stats", "--no-whole-file", "-e", shell]
+
+    copied = run([*rsync, f"{here}/", f"127.0.0.1:{there}/"], timeout=60)
+    assert copied.code == 0, copied.errors
+    assert tree(there) == tree(here)
+
+    (here / "many" / "7.txt").unlink()
+    (here / "big.bin").write_bytes(BIG[:10_000_000] + b"in the middle" + BIG[10_000_000:])
+    updated = run([*rsync, f"{here}/", f"127.0.0.1:{there}/"], timeout=60)
+    assert updated.code == 0, updated.errors
+    assert tree(there) == tree(here)
+    literal = re.search(rb"Literal data: ([\d,]+) bytes", updated.output)
+    assert literal is not None
+    assert int(literal[1].replace(b",", b"")) < len(BIG) / 10
+
+    fetched = run([*rsync, f"127.0.0.1:{there}/", f"{tmp_path / 'back'}/"], timeout=60)
+    assert fetched.code == 0, fetched.errors
+    assert tree(tmp_path / "back") == tree(here)
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
@@ -183,6 +254,12 @@ def test_the_one_liner_fails_when_it_cannot_connect() -> None:
     assert outcome.output == b""
     assert "Connection refused" in outcome.errors
     assert "Traceback" not in outcome.errors
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Return each file below a folder with what is in it."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): digest(path.read_bytes()) for path in files}
 
 
 def digest(data: bytes) -> str:

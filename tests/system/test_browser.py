@@ -1,7 +1,8 @@
-"""A browser opens the home page of a fresh GATEWAY_HOME and gets its WebSocket echo."""
+"""A browser opens the home page of a fresh GATEWAY_HOME, and is a client of services through WebSockets."""
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import re
@@ -11,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.system import configuration
+from tests.system.certificates import Authority
 from tests.system.pair import Processes
+from tests.system.peers import Backend, echo
 from tests.system.process import PATIENCE, Gateway, eventually, free_port, isthmus_command
 from tests.system.requirements import Requirements
 from websockets.sync.client import ClientConnection
@@ -29,6 +33,8 @@ FLAGS = (
     "--disable-sync",
     "--disable-default-apps",
     "--no-proxy-server",
+    # Of the authority of these tests it knows nothing; whom isthmus believes is tested elsewhere.
+    "--ignore-certificate-errors",
     # Nothing leaves this machine, whatever the browser would like to look up.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
     "--remote-debugging-port=0",
@@ -129,3 +135,67 @@ def test_a_page_that_is_missing_and_pages_of_other_sites(home: tuple[Gateway, st
     )
     eventually(lambda: page.evaluate("window.outcome") != "", "the WebSocket is open or refused")
     assert page.evaluate("window.outcome") == "refused"
+
+
+CLIENT = """
+window.outcome = '';
+const socket = new WebSocket(%s);
+const sent = new Uint8Array(%d);
+for (let at = 0; at < sent.length; at++) sent[at] = (at * 31 + (at >> 8)) & 255;
+const received = new Uint8Array(sent.length);
+let length = 0;
+socket.binaryType = 'arraybuffer';
+socket.onerror = () => { outcome = 'error' };
+socket.onclose = event => { outcome ||= 'closed ' + event.code };
+socket.onmessage = event => {
+    received.set(new Uint8Array(event.data), length);
+    length += event.data.byteLength;
+    if (length < sent.length) return;
+    crypto.subtle.digest('SHA-256', received).then(digest => {
+        const bytes = Array.from(new Uint8Array(digest));
+        outcome = bytes.map(byte => byte.toString(16).padStart(2, '0')).join('');
+        socket.close(1000);
+    });
+};
+socket.onopen = () => {
+    for (let at = 0; at < sent.length; at += 60000) socket.send(sent.subarray(at, at + 60000));
+};
+"""
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_browser_is_the_client_of_a_tcp_service(
+    scheme: str, page: Page, processes: Processes, tmp_path: Path, authority: Authority
+) -> None:
+    """Chromium, a gateway that has the page too, another gateway, a TCP server: every byte there and back."""
+    size = 5_000_000
+    near, far = free_port(), free_port()
+    with Backend(echo) as server:
+        url = f"{scheme}://localhost:{near}/"
+        middle = f"{scheme}://127.0.0.1:{far}/tcp"
+        own = tmp_path / "home"
+        assert isthmus_command("init", own).code == 0
+        secure, believed = "", ""
+        if scheme == "wss":
+            keystore = authority.server("localhost", "127.0.0.1")
+            secure = configuration.security(keystore=keystore)
+            believed = configuration.security(keystore=keystore, truststore=authority.truststore)
+        first = configuration.write(
+            own / "conf" / "near.xml",
+            configuration.directory(url.replace("ws", "http", 1)),
+            configuration.service(f"{url}app", middle),
+            believed,
+        )
+        second = configuration.write(
+            own / "conf" / "far.xml",
+            configuration.service(middle, f"tcp://127.0.0.1:{server.port}"),
+            secure,
+        )
+        for config in (second, first):
+            processes.gateway(config).started()
+        page.open(url.replace("ws", "http", 1))
+        page.evaluate(CLIENT % (json.dumps(f"{url}app"), size))
+        eventually(lambda: page.evaluate("window.outcome") != "", "the browser has everything back")
+        sent = bytes((at * 31 + (at >> 8)) & 255 for at in range(size))
+        assert page.evaluate("window.outcome") == hashlib.sha256(sent).hexdigest()
+        assert server.outcome() == size

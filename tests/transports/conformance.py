@@ -34,6 +34,7 @@ from isthmus.config.model import (
     Service,
 )
 from isthmus.errors import ConnectError, StreamReset
+from isthmus.security import Certificates
 from isthmus.transports import listen, stack
 from isthmus.transports.base import Connector, Incoming, Transport
 from isthmus.transports.listen import bind
@@ -182,7 +183,7 @@ class Stack:
         self._pairs: list[Pair] = []
         server, client = certificates()
         options = GatewayOptions(tls_transport=self.kind)
-        self.accepts = Accepts(options, lambda *_: server)
+        self.accepts = Accepts(options, lambda *_: lambda: Certificates([((), server)]))
         self.accept_options = AcceptOptions(
             websocket_close_timeout=close_timeout,
             **{f"{scheme}_bind": Bind("127.0.0.1", 0)} if scheme != "unix" else {},

@@ -34,6 +34,9 @@ class Clock:
     def loop(self) -> asyncio.AbstractEventLoop:
         return cast("asyncio.AbstractEventLoop", self)
 
+    def time(self) -> float:
+        return self.now
+
     def call_soon(self, callback: Callable[..., object], *arguments: Any) -> None:
         self._soon.append((callback, arguments))
 

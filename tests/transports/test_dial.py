@@ -13,6 +13,7 @@ import pytest
 from tests.transports.conformance import refused_port
 from tests.transports.loops import event_loop_policy, nothing_left_open, on_each_loop, turns, until
 
+from isthmus.config.model import Bind
 from isthmus.errors import ConnectError
 from isthmus.transports import dial
 from isthmus.transports.dial import SocketDial
@@ -27,13 +28,13 @@ NAME = "server.example"
 class Attempt:
     """One dial and what it told."""
 
-    def __init__(self, address: Address | str, seconds: float = 10.0) -> None:
+    def __init__(self, address: Address | str, seconds: float = 10.0, local: Bind | None = None) -> None:
         self.connected: list[socket.socket] = []
         self.failed: list[ConnectError] = []
         self.started = False
         self.address = parse(address) if isinstance(address, str) else address
         self.dial = SocketDial(
-            asyncio.get_running_loop(), self.address, seconds, self._connected, self._failed
+            asyncio.get_running_loop(), self.address, seconds, self._connected, self._failed, local
         )
         self.dial.start()
         self.started = True
@@ -148,6 +149,40 @@ async def test_refused() -> None:
     assert error.hint == "check that the server runs and listens on this address and port"
     assert isinstance(error.__cause__, OSError)
     assert error.__cause__.errno == errno.ECONNREFUSED
+
+
+# --- a local address
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_a_connection_comes_from_the_local_address(
+    server: socket.socket, names: Callable[..., None], named: bool
+) -> None:
+    names(("127.0.0.1", port_of(server)))
+    attempt = Attempt(
+        f"tcp://{NAME if named else '127.0.0.1'}:{port_of(server)}", local=Bind.parse_local("127.0.0.2")
+    )
+    await until(lambda: attempt.told, "an outcome")
+    accepted, peer = server.accept()
+    accepted.close()
+    assert peer[0] == "127.0.0.2"
+    await attempt.outcome()
+
+
+@pytest.mark.parametrize("local", ["203.0.113.9", "::1"])
+async def test_a_local_address_that_cannot_be(server: socket.socket, local: str) -> None:
+    with nothing_left_open():
+        error = await Attempt(f"tcp://127.0.0.1:{port_of(server)}", local=Bind.parse_local(local)).failure()
+    assert "(tcp.bind)" in str(error)
+    assert "address of this machine" in error.hint
+
+
+async def test_a_name_without_an_address_of_the_local_family(
+    server: socket.socket, names: Callable[..., None]
+) -> None:
+    names(("127.0.0.1", port_of(server)))
+    error = await Attempt(f"tcp://{NAME}:{port_of(server)}", local=Bind.parse_local("::1")).failure()
+    assert "Unable to connect" in str(error)
 
 
 def fill(listening: socket.socket) -> list[socket.socket]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from tests.transports.conformance import Recorder
 from tests.transports.memory import Watcher, Wire
 from tests.websocket.recorder import KEY, cut, cuts, frame
 
-from isthmus.config.model import AcceptOptions
+from isthmus.config.model import AcceptOptions, CrossSiteConstraint
 from isthmus.errors import ConnectError, StreamReset
 from isthmus.transports.base import Incoming, Receiver, Transport
+from isthmus.transports.cross_site import CrossSite
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
 from isthmus.uri import parse
 from isthmus.websocket.handshake import accept_value
@@ -512,3 +514,40 @@ def test_the_longest_http_accept_wins(path: str, found: str) -> None:
     assert route is not None
     assert str(route.service) == found
     assert port.front.router.find_http("other:1", path) is None
+
+
+def test_a_constraint_lets_pages_of_its_origin_in() -> None:
+    port = Port()
+    allowed = CrossSiteConstraint.model_validate({"allow-origin": "https://shop.example.com"})
+    (route,) = port.front.router.websockets
+    port.front.router.websockets[:] = [replace(route, cross_site=CrossSite([allowed]))]
+    port.send(request(Origin="https://shop.example.com"))
+    assert len(port.offers) == 1
+
+
+def test_a_destination_that_is_away_looks_like_no_accept() -> None:
+    away, nobody = Port(), Port()
+    away.send(request())
+    away.offers[0].refuse(ConnectError("proxy-1: tcp://10.0.0.9:22 is away", status=404))
+    away.settle()
+    nobody.send(request("GET /nothing HTTP/1.1"))
+    assert away.client.data == nobody.client.data
+    assert away.status == 404
+
+
+def test_a_rate_lies_below_the_websocket() -> None:
+    port = Port()
+    (route,) = port.front.router.websockets
+    options = AcceptOptions.model_validate({"tcp.maximum.outbound.rate": 1000})
+    port.front.router.websockets[:] = [replace(route, options=options)]
+    port.send(request())
+    above = Recorder()
+    port.accept(above)
+    port.settle()
+    port.client.data.clear()
+    above.call("write", bytes(10_000))
+    port.settle()
+    assert len(port.client.data) == 250
+    port.advance(1.0)
+    port.advance(1.0)
+    assert 500 <= len(port.client.data) <= 2250

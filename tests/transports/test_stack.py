@@ -142,6 +142,8 @@ async def test_cancel_at_every_stage_leaves_nothing_open(kind: str) -> None:
         for stage in range(0, 60, 3):
             attempt = Attempt(kind, made.address)
             await turns(stage)
+            if stage == 57:  # behind the last
+                await until(lambda a=attempt: a.above.made)
             told = len(attempt.above.events), len(attempt.failures)
             attempt.dial.cancel()
             attempt.dial.cancel()
@@ -154,7 +156,7 @@ async def test_cancel_at_every_stage_leaves_nothing_open(kind: str) -> None:
                 assert (len(attempt.above.events), len(attempt.failures)) == told
             await until(lambda: len(asyncio.all_tasks()) == 1, "the end of every task")
             await until(lambda: len(open_descriptors()) <= before, "every socket closed")
-        assert 0 < finished < 20, "every stage, from before the first to behind the last"
+        assert 0 < finished < 20
         await made.shut()
 
 

@@ -21,7 +21,7 @@ from isthmus.transports.base import Receiver
 from isthmus.transports.ws import WebSocketOpening, WebSocketTransport
 from isthmus.uri import parse
 from isthmus.websocket.connection import Connection
-from isthmus.websocket.frames import Role, close_payload
+from isthmus.websocket.frames import FrameReader, Role, close_payload
 from isthmus.websocket.handshake import accept_value
 
 SECONDS = 30.0
@@ -41,14 +41,16 @@ class Raw(Watcher):
 class Web:
     """A WebSocket transport of `role` under a recorder, and its peer, who writes frames by hand."""
 
-    def __init__(self, role: Role, *, maximum: int = 1 << 20, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, role: Role, *, maximum: int = 1 << 20, seconds: float = SECONDS, inactivity: float = 0.0
+    ) -> None:
         self.role = role
         self.wire = Wire()
         self.peer = Raw()
         self.above = Recorder()
         self.wire.right.start(self.peer)
         self.wire.left.start(Raw())
-        self.transport = WebSocketTransport(self.wire.left, role, maximum, seconds)
+        self.transport = WebSocketTransport(self.wire.left, role, maximum, seconds, inactivity)
         with self.clock():
             self.transport.start(self.above)
 
@@ -643,7 +645,7 @@ def test_refusals(answer: bytes, reason: str, status: int) -> None:
     opening = Opening()
     opening.answer(answer)
     (error,) = opening.failures
-    assert str(error) == f"Unable to connect to ws://gw.example.com:8000/path?q=1: {reason}"
+    assert str(error) == f"Unable to connect to ws://gw.example.com:8000/path?...: {reason}"
     assert error.status == status
     assert error.__cause__ is not None
     assert not opening.opened
@@ -658,7 +660,7 @@ WRONG = "the WebSocket handshake was answered wrongly: "
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"Upgrade": ""}, WRONG + "Upgrade does not name websocket"),
+        ({"Upgrade": ""}, WRONG + "Upgrade is not websocket"),
         ({"Connection": "close"}, WRONG + "Connection does not name Upgrade"),
         (
             {"Sec_WebSocket_Accept": "x"},
@@ -731,3 +733,100 @@ def test_cancel_before_the_connection_stands() -> None:
     wire.settle()
     assert wire.left.over
     assert not opening.failures
+
+
+# --- inactivity
+
+
+def kinds(web: Web) -> list[str]:
+    """Return what kinds of frames the peer received."""
+    web.settle()
+    frames = Frames()
+    reader = FrameReader(OTHER[web.role], frames, frames, maximum_message_size=1 << 30)
+    reader.receive(bytearray(web.peer.data))
+    return [event[0] for event in frames.events]
+
+
+@ROLES
+def test_a_silent_peer_is_pinged_and_then_reset(role: Role) -> None:
+    web = Web(role, inactivity=8.0)
+    times: dict[str, float] = {}
+    for _ in range(12):
+        web.advance(1.0)
+        for kind in kinds(web):
+            times.setdefault(kind, web.wire.clock.now)
+    assert 4.0 <= times["ping"] <= 6.0
+    assert 8.0 <= times["close"] <= 10.0
+    assert kinds(web) == ["ping", "close"]
+    assert isinstance(web.above.error, StreamReset)
+    assert "silent for 8 s" in str(web.above.error)
+
+
+@ROLES
+@pytest.mark.parametrize("sign", [(BINARY, b"data"), (PONG, b""), (PING, b"")])
+def test_any_frame_is_a_sign_of_life(role: Role, sign: tuple[int, bytes]) -> None:
+    web = Web(role, inactivity=8.0)
+    for _ in range(30):
+        web.advance(3.0)
+        web.send(*sign)
+    assert web.above.events == ["made"]
+    assert "ping" not in kinds(web)
+
+
+@ROLES
+def test_a_peer_that_answers_pings_stays(role: Role) -> None:
+    web = Web(role, inactivity=8.0)
+    for _ in range(50):
+        before = kinds(web).count("ping")
+        web.advance(1.0)
+        if kinds(web).count("ping") > before:
+            web.send(PONG)
+    assert web.above.events == ["made"]
+    assert kinds(web).count("ping") >= 6
+
+
+@ROLES
+def test_what_we_do_not_read_is_not_silent(role: Role) -> None:
+    web = Web(role, inactivity=8.0)
+    web.call("pause_reading")
+    for _ in range(20):
+        web.advance(2.0)
+    assert web.above.events == ["made"]
+    web.call("resume_reading")
+    for _ in range(6):
+        web.advance(2.0)
+    assert web.above.events == ["made", "lost"]
+
+
+@ROLES
+def test_a_silent_peer_that_takes_nothing_is_reset_without_farewell(role: Role) -> None:
+    web = Web(role, inactivity=8.0)
+    web.wire.right.pause_reading()
+    web.call("write", b"never taken")
+    for _ in range(12):
+        web.advance(1.0)
+    assert isinstance(web.above.error, StreamReset)
+    assert web.wire.left.over
+
+
+@ROLES
+def test_after_one_direction_has_ended_progress_is_watched_instead(role: Role) -> None:
+    web = Web(role, inactivity=8.0, seconds=100.0)
+    web.call("write_eof")
+    for _ in range(20):
+        web.advance(2.0)
+    assert web.above.events == ["made"]
+    assert "ping" not in kinds(web)
+
+
+def test_without_a_timeout_there_is_no_timer() -> None:
+    web = Web(Role.SERVER)
+    assert not web.wire.clock._later
+
+
+@ROLES
+def test_a_message_costs_no_timer(role: Role) -> None:
+    web = Web(role, inactivity=8.0)
+    for _ in range(100):
+        web.send(BINARY, b"data")
+    assert len(web.wire.clock._later) == 1

@@ -78,7 +78,7 @@ GOOD = [
     ("Upgrade in another case", changed(RIGHT, "Upgrade", "WebSocket")),
     ("Upgrade among others", changed(RIGHT, "Upgrade", "h2c, websocket")),
     ("names in another case", [(name.swapcase(), value) for name, value in RIGHT]),
-    ("unknown extensions", [*RIGHT, ("Sec-WebSocket-Extensions", 'permessage-deflate; x="a,b", y')]),
+    ("unknown extensions", [*RIGHT, ("Sec-WebSocket-Extensions", 'permessage-deflate; x="a" ;z, y')]),
     ("an empty body", [*RIGHT, ("Content-Length", "0")]),
 ]
 
@@ -206,11 +206,10 @@ ANSWERS = [
     ("as it should be", ANSWER, None),
     (
         "other case, lists",
-        [("UPGRADE", "x, WebSocket"), ("connection", "keep-alive, UPGRADE"), ANSWER[2]],
+        [("UPGRADE", "WebSocket"), ("connection", "keep-alive, UPGRADE"), ANSWER[2]],
         None,
     ),
     ("a subprotocol", [*ANSWER, ("Sec-WebSocket-Protocol", "b")], "b"),
-    ("an empty list of extensions", [*ANSWER, ("Sec-WebSocket-Extensions", "")], None),
 ]
 
 
@@ -223,11 +222,13 @@ def test_right_answers(name: str, fields: list[tuple[str, str]], chosen: str | N
 WRONG_ANSWERS = [
     ("4.1-2 no Upgrade", changed(ANSWER, "Upgrade"), "Upgrade"),
     ("4.1-2 other Upgrade", changed(ANSWER, "Upgrade", "h2c"), "Upgrade"),
+    ("4.1-2 Upgrade among others", changed(ANSWER, "Upgrade", "h2c, websocket"), "Upgrade"),
     ("4.1-3 no Connection", changed(ANSWER, "Connection"), "Connection"),
     ("4.1-4 no accept", changed(ANSWER, "Sec-WebSocket-Accept"), "Accept"),
     ("4.1-4 accept of another key", changed(ANSWER, "Sec-WebSocket-Accept", ACCEPT), "cache"),
     ("4.1-4 two accepts", changed(ANSWER, "Sec-WebSocket-Accept", "{accept}", keep=True), "Accept"),
     ("4.1-5 extension", [*ANSWER, ("Sec-WebSocket-Extensions", "permessage-deflate")], "extension"),
+    ("9.1 an empty list of extensions", [*ANSWER, ("Sec-WebSocket-Extensions", "")], "extension"),
     ("4.1-6 subprotocol", [*ANSWER, ("Sec-WebSocket-Protocol", "c")], "subprotocol"),
     ("4.1-6 in another case", [*ANSWER, ("Sec-WebSocket-Protocol", "A")], "subprotocol"),
     ("4.1-6 empty", [*ANSWER, ("Sec-WebSocket-Protocol", "")], "subprotocol"),

@@ -7,15 +7,18 @@ from collections.abc import Iterable
 from isthmus.uri import Address
 
 
-def applies(option: str, addresses: Iterable[Address]) -> bool:
+def applies(option: str, addresses: Iterable[Address], *, connecting: bool = False) -> bool:
     """Tell whether `option` (of accept- or connect-options) means anything for a service with `addresses`.
 
-    A bind is for its own scheme only, `ssl.*` for schemes with TLS, `ws.*` for WebSocket, `http.*` for all
-    that begin with HTTP; the others are for every address.
+    An accept's bind is for its own scheme only; `tcp.*`, and `tcp.bind` where `addresses` are connected to
+    (`connecting`), for whatever goes over the network; `ssl.*` for schemes with TLS, `ws.*` for WebSocket,
+    `http.*` for all that begin with HTTP; the others are for every address.
     """
     word, _, rest = option.partition(".")
-    if rest == "bind":
+    if rest == "bind" and not connecting:
         return any(address.scheme == word for address in addresses)
+    if word == "tcp":
+        return any(not address.kind.local for address in addresses)
     if word == "ssl":
         return any(address.kind.secure for address in addresses)
     if word == "ws":

@@ -22,13 +22,17 @@ from isthmus.config.document import Document, Node, failure
 from isthmus.config.model import (
     AcceptOptions,
     ConnectOptions,
+    CrossSiteConstraint,
     GatewayConfig,
     GatewayOptions,
     Keystore,
+    Location,
+    MimeMapping,
     ProxyProperties,
     Section,
     Security,
     Service,
+    nested,
 )
 from isthmus.config.nearest import nearest
 from isthmus.config.service_types import SERVICE_TYPES, ServiceType
@@ -56,8 +60,11 @@ _SERVICE = (
     "properties",
     "accept-options",
     "connect-options",
+    "cross-site-constraint",
+    "mime-mapping",
 )
-_REPEATED = ("service", "accept", "connect")
+_DEFAULTS = ("accept-options", "connect-options", "mime-mapping")
+_REPEATED = ("service", "accept", "connect", "cross-site-constraint", "location", "mime-mapping")
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class _Defaults:
 
     accept: dict[str, Any] = field(default_factory=dict)
     connect: dict[str, Any] = field(default_factory=dict)
+    mime_mappings: tuple[MimeMapping, ...] = ()
 
 
 class _Builder:
@@ -114,12 +122,12 @@ class _Builder:
     def service_defaults(self, sections: Mapping[str, list[Node]]) -> _Defaults:
         defaults = _Defaults()
         for node in sections.get("service-defaults", []):
-            for name, found in self.children(
-                node, "service-defaults", ("accept-options", "connect-options")
-            ).items():
+            for name, found in self.children(node, "service-defaults", _DEFAULTS).items():
                 place = ("service-defaults", name)
                 if name == "accept-options":
                     defaults.accept = self.section(AcceptOptions, found[0], name, place)[1]
+                elif name == "mime-mapping":
+                    defaults.mime_mappings = self.repeated(MimeMapping, found, name, place)
                 else:
                     defaults.connect = self.section(ConnectOptions, found[0], name, place)[1]
         return defaults
@@ -154,8 +162,15 @@ class _Builder:
         connects = self.addresses(beside or inside, (*key, "connect"))
         accept_defaults = {name: value for name, value in defaults.accept.items() if applies(name, accepts)}
         connect_defaults = {
-            name: value for name, value in defaults.connect.items() if applies(name, connects)
+            name: value
+            for name, value in defaults.connect.items()
+            if applies(name, connects, connecting=True)
         }
+        mappings = self.repeated(
+            MimeMapping, found.get("mime-mapping", []), "mime-mapping", (*key, "mime-mapping")
+        )
+        if kind and kind.name == "directory":
+            mappings = tuple({each.extension: each for each in (*defaults.mime_mappings, *mappings)}.values())
         return Service.model_construct(
             name=self.text(found.get("name", []), (*key, "name")),
             type=kind.name if kind else "service",
@@ -163,6 +178,7 @@ class _Builder:
             accepts=accepts,
             connects=connects,
             properties=values,
+            mime_mappings=mappings,
             accept_options=self.section(
                 AcceptOptions,
                 _first(found, "accept-options", node),
@@ -177,6 +193,12 @@ class _Builder:
                 (*key, "connect-options"),
                 connect_defaults,
             )[0],
+            cross_site=self.repeated(
+                CrossSiteConstraint,
+                found.get("cross-site-constraint", []),
+                "cross-site-constraint",
+                (*key, "cross-site-constraint"),
+            ),
         )
 
     def service_type(self, service: Node, nodes: list[Node]) -> ServiceType | None:
@@ -251,9 +273,14 @@ class _Builder:
         Returns the section and the values written in it that are valid. What is not valid is a problem of the
         document, and left at its default.
         """
-        names = _names(model)
-        leaves = {name: nodes[0] for name, nodes in self.children(node, place, names).items()}
-        values: dict[str, Any] = {}
+        found = self.children(node, place, _names(model))
+        inner = nested(model)
+        values: dict[str, Any] = {
+            name: self.repeated(inner[name], nodes, name, (*key, name))
+            for name, nodes in found.items()
+            if name in inner
+        }
+        leaves = {name: nodes[0] for name, nodes in found.items() if name not in inner}
         for name, leaf in leaves.items():
             self.lines[(*key, name)] = leaf.line
             if leaf.children:
@@ -276,6 +303,19 @@ class _Builder:
                     self.document.wrong(node, f"<{name}> is missing")
             if not removable:
                 return cast(AnySection, model.model_construct()), values
+
+    def repeated(
+        self, model: type[AnySection], nodes: list[Node], place: str, key: tuple[str | int, ...]
+    ) -> tuple[AnySection, ...]:
+        """Read sections of one kind, those that are wrong left out."""
+        read: list[AnySection] = []
+        for index, node in enumerate(nodes):
+            self.lines[(*key, index)] = node.line
+            problems = len(self.document.problems)
+            section = self.section(model, node, place, (*key, index))[0]
+            if len(self.document.problems) == problems:
+                read.append(section)
+        return tuple(read)
 
     def text(self, nodes: list[Node], key: tuple[str | int, ...], *, may_be_empty: bool = False) -> str:
         """Return the text of a leaf, "" where it is missing or wrong."""
@@ -354,7 +394,10 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "service": _SERVICE,
     "accept-options": _names(AcceptOptions),
     "connect-options": _names(ConnectOptions),
+    "cross-site-constraint": _names(CrossSiteConstraint),
     "gateway-options": _names(GatewayOptions),
+    "location": _names(Location),
+    "mime-mapping": _names(MimeMapping),
     **{f"the properties of {_a(kind.name)}": _names(kind.properties) for kind in SERVICE_TYPES.values()},
 }
 

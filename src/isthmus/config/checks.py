@@ -134,6 +134,7 @@ class _Listener:
     accept: Address
     bind: Bind
     line: int
+    tls: tuple[object, ...] = ()
 
     @property
     def route(self) -> tuple[bool, str, str]:
@@ -185,6 +186,9 @@ class _Listeners:
         if not (accept.kind.web and other.accept.kind.web):
             what = f"{accept} is bound twice: {other} listens on {bind} too"
             return what, "one accept for each port; only http with ws, and https with wss, share one"
+        if mine.tls != other.tls:
+            what = f"{accept} and {other} share {bind}, but their ssl options differ"
+            return what, "the same ssl.verify-client, ssl.protocols and ssl.ciphers, or another port"
         if same_route is not mine:
             what = f"{accept} is bound twice: {same_route} has the same bind {bind}, host and path"
             return what, "another path or host, or another bind"
@@ -208,5 +212,7 @@ def _listeners(services: Sequence[Service], file: str, lines: Lines) -> Iterator
         for place, accept in enumerate(service.accepts):
             line = line_of(lines, "service", index, "accept", place)
             bind = Bind("", 0) if accept.kind.local else listens_on(service, accept)
-            if problem := listeners.add(_Listener(accept, bind, line)):
+            options = service.accept_options
+            tls = (options.verify_client, options.protocols, options.ciphers) if accept.kind.secure else ()
+            if problem := listeners.add(_Listener(accept, bind, line, tls)):
                 yield Problem(file, line, "service/accept", *problem)

@@ -6,7 +6,7 @@ Nothing is started, nothing is resolved and nothing is connected to; files are l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -63,6 +63,18 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """One certificate of a store, as text."""
+
+    store: str
+    subject: str
+    names: tuple[str, ...]
+    issuer: str
+    valid: str
+    left: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What `isthmus check` shows. `notes` are ordered: errors, warnings, hints, each in the order of the
     file.
@@ -72,6 +84,11 @@ class Report:
     rows: tuple[Row, ...]
     gateway: tuple[Option, ...]
     notes: tuple[Note, ...]
+    certificates: tuple[CertificateRow, ...] = ()
+
+    def plus(self, certificates: Sequence[CertificateRow], notes: Sequence[Note]) -> Report:
+        """Return this report with certificates, and with more notes put in order among its own."""
+        return replace(self, certificates=tuple(certificates), notes=_ordered([*self.notes, *notes]))
 
     @property
     def failed(self) -> bool:
@@ -87,8 +104,11 @@ def explain(loaded: Loaded, machine: Machine, *, verbose: bool = False) -> Repor
     )
     notes = [Note("WARN", problem) for problem in loaded.warnings]
     notes += _Notes(loaded, machine).all()
-    notes.sort(key=lambda note: (_LEVELS.index(note.level), note.problem.line))
-    return Report(loaded.path, rows, gateway, tuple(notes))
+    return Report(loaded.path, rows, gateway, _ordered(notes))
+
+
+def _ordered(notes: Sequence[Note]) -> tuple[Note, ...]:
+    return tuple(sorted(notes, key=lambda note: (_LEVELS.index(note.level), note.problem.line)))
 
 
 def _row(service: Service, verbose: bool) -> Row:
@@ -102,8 +122,20 @@ def _row(service: Service, verbose: bool) -> Row:
         options = [
             replace(each, value=strategy) if each.name == "connect.strategy" else each for each in options
         ]
+    if isinstance(service.properties, DirectoryProperties):
+        options = [each for each in options if each.name != "location"]
+        options += [Option("location", str(each), False) for each in service.properties.locations]
+        options += [Option("mime-mapping", str(each), False) for each in service.mime_mappings]
     options += [each for each in options_of(service.accept_options) if applies(each.name, service.accepts)]
-    options += [each for each in options_of(service.connect_options) if applies(each.name, service.connects)]
+    options += [
+        each
+        for each in options_of(service.connect_options)
+        if applies(each.name, service.connects, connecting=True)
+    ]
+    options += [
+        Option(f"cross-site-constraint {place}", ", ".join(each.allow_origin), False)
+        for place, each in enumerate(service.cross_site, 1)
+    ]
     shown = tuple(option for option in options if verbose or not option.is_default)
     return Row(service.name, service.type, accepts, _goes_to(service), shown)
 
@@ -129,6 +161,11 @@ class _Notes:
             for place, accept in enumerate(service.accepts):
                 yield from self.accept(service, accept, self.loaded.line("service", index, "accept", place))
             yield from self.loop(service, index)
+            yield from self.origin(service, index)
+            if service.mime_mappings and not isinstance(service.properties, DirectoryProperties):
+                line = self.loaded.line("service", index, "mime-mapping", 0)
+                what = "it has no effect: only directory services have files"
+                yield self.note("HINT", line, "service/mime-mapping", what)
         yield from self.own_options()
         yield from self.defaults()
         yield from self.certificates()
@@ -177,6 +214,20 @@ class _Notes:
                     what = f"{connect} is this service's own accept: a connection would go round in circles"
                     yield self.note("HINT", line, "service/connect", what, "the address of the server behind")
 
+    def origin(self, service: Service, index: int) -> Iterator[Note]:
+        """Can a connect come from where it should, and do constraints mean anything?"""
+        local = service.connect_options.tcp_bind
+        if local is not None and not self.machine.has(local.host):
+            line = self.loaded.line("service", index, "connect-options", "tcp.bind")
+            what = f"this machine does not have the address {local.host}, which connections are to come from"
+            yield self.note(
+                "WARN", line, "service/connect-options/tcp.bind", what, "an address of this machine"
+            )
+        if service.cross_site and not any(accept.kind.web for accept in service.accepts):
+            line = self.loaded.line("service", index, "cross-site-constraint", 0, "allow-origin")
+            what = "the constraint has no effect: no accept of this service is for browsers"
+            yield self.note("HINT", line, "service/cross-site-constraint", what)
+
     def own_options(self) -> Iterator[Note]:
         """Which options of a service itself have no effect?"""
         for key, line in self.loaded.lines.items():
@@ -184,7 +235,9 @@ class _Notes:
                 continue
             service, section, name = self.services[int(key[1])], key[2], str(key[3])
             accepting = section == "accept-options"
-            if not applies(name, service.accepts if accepting else service.connects):
+            if not applies(
+                name, service.accepts if accepting else service.connects, connecting=not accepting
+            ):
                 side = "accept" if accepting else "connect"
                 what = f"{name} has no effect: no {side} of this service uses it"
                 yield self.note("HINT", line, f"service/{section}/{name}", what)
@@ -192,11 +245,20 @@ class _Notes:
     def defaults(self) -> Iterator[Note]:
         """Which service-defaults have no effect?"""
         for key, line in self.loaded.lines.items():
-            if key[0] != "service-defaults":
+            if key[0] != "service-defaults" or len(key) != 3:
                 continue
             _, section, name = key
+            if section == "mime-mapping":
+                if not any(isinstance(service.properties, DirectoryProperties) for service in self.services):
+                    what = "the default has no effect: there is no directory service"
+                    yield self.note("HINT", line, "service-defaults/mime-mapping", what)
+                continue
             used = any(
-                applies(str(name), service.accepts if section == "accept-options" else service.connects)
+                applies(
+                    str(name),
+                    service.accepts if section == "accept-options" else service.connects,
+                    connecting=section == "connect-options",
+                )
                 and ("service", index, section, name) not in self.loaded.lines
                 for index, service in enumerate(self.services)
             )
@@ -262,10 +324,26 @@ def render(report: Report, console: Console) -> None:
             before = owner
         console.print()
         console.print(table)
+    if report.certificates:
+        console.print()
+        console.print(_certificates_table(report.certificates))
     for note in report.notes:
         console.print()
         text = Text(note.level, _STYLES[note.level]).append(f" {note.problem}", "not bold default")
         console.print(text, soft_wrap=not console.is_terminal)
+
+
+def _certificates_table(certificates: Sequence[CertificateRow]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in ("Certificates in", "Subject", "For", "Issued by", "Valid", "Left"):
+        table.add_column(heading, overflow="fold")
+    before = ""
+    for row in certificates:
+        store = row.store if row.store != before else ""
+        texts = (store, row.subject, "\n".join(row.names) or "-", row.issuer, row.valid, row.left)
+        table.add_row(*map(Text, texts))
+        before = row.store
+    return table
 
 
 def _accept_lines(row: Row) -> Iterator[str]:

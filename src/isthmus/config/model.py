@@ -9,18 +9,20 @@ A service's accepts and connects, its options and its properties are immutable o
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from isthmus import uri
 from isthmus.config import tls_names, units
+from isthmus.config.cache_control import CacheControl
 from isthmus.config.units import NotAllowed, shown
-from isthmus.config.unsupported import VALUES
 from isthmus.errors import UriError
 from isthmus.uri import Address
 
@@ -50,6 +52,24 @@ class Bind:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @classmethod
+    def parse_local(cls, text: str) -> Bind:
+        """Read the local end of a connect: an IP address of this machine, with or without a port.
+
+        Without one (port 0) the kernel chooses. Raises `UriError`.
+        """
+        text = text.strip()
+        if re.fullmatch(r"[0-9]+", text):
+            return cls.parse(text)
+        if text.count(":") > 1 and not text.startswith("["):
+            text = f"[{text}]"
+        host, port = uri.split_host_port(text, text)
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise UriError(f"{text!r} is not an IP address of this machine") from None
+        return cls(host, port or 0)
+
 
 def _address(value: Any) -> Address:
     if isinstance(value, Address):
@@ -73,11 +93,75 @@ def _bind(value: Any) -> Bind:
         raise NotAllowed(str(error), "a port (8050) or host:port (10.0.0.1:8050)") from error
 
 
+def _local_bind(value: Any) -> Bind:
+    if isinstance(value, Bind):
+        return value
+    allowed = "an IP address of this machine (10.0.0.1), or address:port"
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise NotAllowed(f"{shown(value)} is not a local address", allowed)
+    try:
+        return Bind.parse_local(str(value))
+    except UriError as error:
+        raise NotAllowed(str(error), allowed) from error
+
+
+def _origins(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in ("*", "null") and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@*]+", name):
+            raise NotAllowed(
+                f"{shown(name)} is not an origin", "*, or scheme://host[:port] (https://www.example.com)"
+            )
+    if not names:
+        raise NotAllowed("there is no origin", "*, or scheme://host[:port] (https://www.example.com)")
+    return names
+
+
+def _tokens(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):  # RFC 9110 5.6.2
+            raise NotAllowed(f"{shown(name)} cannot stand in an HTTP header", "names such as GET or X-Header")
+    return names
+
+
 def _web_path(value: str) -> str:
     if ".." in value.split("/"):
         raise NotAllowed(
             f"{shown(value)} leads out of the web folder", "a path below the home's web folder, without .."
         )
+    return value
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    words = value.split() if isinstance(value, str) else value
+    if isinstance(words, (list, tuple)) and words and all(isinstance(word, str) and word for word in words):
+        patterns = tuple(words)
+        if len(patterns) > units.MAXIMUM_NAMES:
+            raise NotAllowed("there are too many patterns", f"at most {units.MAXIMUM_NAMES} in one location")
+        if not any(re.search(r"[\s\x00-\x1f\x7f\\]", pattern) for pattern in patterns):
+            return patterns
+    raise NotAllowed(f"{shown(value)} are not patterns", "**/*.css images/* with blanks between")
+
+
+def _cache_control(value: Any) -> CacheControl:
+    if isinstance(value, CacheControl):
+        return value
+    if not isinstance(value, str):
+        raise NotAllowed(f"{shown(value)} is not a text", "max-age=600")
+    return CacheControl.parse(value)
+
+
+def _extension(value: str) -> str:
+    if not re.fullmatch(r"[^\s./\\\x00-\x1f\x7f]{1,64}", value):
+        near = value.rpartition(".")[2]
+        raise NotAllowed(f"{shown(value)} is not an extension", "what follows the last dot of a name", near)
+    return value.lower()
+
+
+def _mime_type(value: str) -> str:
+    token = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+    parameter = rf"\s*;\s*{token}=(?:{token}|\"[^\"\\\x00-\x1f\x7f-\uffff]*\")"
+    if not re.fullmatch(rf"{token}/{token}(?:{parameter})*", value):
+        raise NotAllowed(f"{shown(value)} is not a media type", "type/subtype, for example text/css")
     return value
 
 
@@ -87,14 +171,9 @@ def _file(value: Any) -> Path:
     raise NotAllowed(f"{shown(value)} is not a file name", "a path, relative to this file's folder")
 
 
-def _store_type(value: Any) -> Any:
-    if reason := VALUES["keystore type"].get(str(value)):
-        raise NotAllowed(f"the keystore type {value} cannot be used: {reason}", "PEM, PKCS12")
-    return value
-
-
 Uri = Annotated[Address, BeforeValidator(_address)]
 BindValue = Annotated[Bind, BeforeValidator(_bind)]
+LocalBindValue = Annotated[Bind, BeforeValidator(_local_bind)]
 WebPath = Annotated[str, AfterValidator(_web_path)]
 """A path below the home's `web` folder; a leading `/` means that folder."""
 File = Annotated[Path, BeforeValidator(_file)]
@@ -103,8 +182,12 @@ Size = Annotated[int, BeforeValidator(units.size)]
 """Bytes."""
 Duration = Annotated[float, BeforeValidator(units.duration)]
 """Seconds."""
+Rate = Annotated[int, BeforeValidator(units.rate)]
+"""Bytes a second."""
 Names = Annotated[tuple[str, ...], BeforeValidator(units.names)]
 """A list of words, separated by commas or spaces."""
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns)]
+"""Globs with blanks between: `*` and `?` within a name, `**` any number of folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +210,41 @@ class Section(BaseModel):
     )
 
 
+def readers_of(info: FieldInfo) -> list[object]:
+    """Return the functions that read the value of an option, also of one that may be left out."""
+    metadata = list(info.metadata)
+    for member in get_args(info.annotation):
+        metadata += get_args(member)[1:]
+    return [getattr(each, "func", None) for each in metadata]
+
+
 def options_of(section: Section) -> Iterator[Option]:
     """Yield what `section` holds, by the names a file uses."""
     for name, info in type(section).model_fields.items():
         value = getattr(section, name)
         default = not info.is_required() and value == info.get_default(call_default_factory=True)
-        readers = [getattr(each, "func", None) for each in info.metadata]
+        readers = readers_of(info)
         if value is not None and units.size in readers:
             value = units.format_size(value)
         elif value is not None and units.duration in readers:
             value = units.format_duration(value)
+        elif value is not None and units.rate in readers:
+            value = units.format_rate(value)
         yield Option(info.alias or name, value, default)
+
+
+def nested(model: type[Section]) -> dict[str, type[Section]]:
+    """Return the sections that may stand in `model`, each any number of times, by the names a file uses."""
+    found: dict[str, type[Section]] = {}
+    for name, info in model.model_fields.items():
+        inner = get_args(info.annotation)[:1]
+        if (
+            get_origin(info.annotation) is tuple
+            and isinstance(inner[0], type)
+            and issubclass(inner[0], Section)
+        ):
+            found[info.alias or name] = inner[0]
+    return found
 
 
 class TlsOptions(Section):
@@ -146,7 +253,10 @@ class TlsOptions(Section):
     protocols: Annotated[Names, AfterValidator(tls_names.protocols)] = Field((), alias="ssl.protocols")
     """TLS versions, by Java or OpenSSL name: TLSv1.2 and TLSv1.3. Empty: both."""
     ciphers: Annotated[Names, AfterValidator(tls_names.ciphers)] = Field((), alias="ssl.ciphers")
-    """Cipher suites of TLS 1.2 by OpenSSL name. Empty: the safe default of the Python in use."""
+    """Cipher suites of TLS 1.2 by OpenSSL name; a Java name is read as the same suite.
+
+    Empty: the safe default of the Python in use.
+    """
 
 
 class AcceptOptions(TlsOptions):
@@ -161,9 +271,16 @@ class AcceptOptions(TlsOptions):
     https_bind: BindValue | None = Field(None, alias="https.bind")
     websocket_maximum_message_size: Size = Field(128 * 1024, alias="ws.maximum.message.size", gt=0)
     """The largest message a WebSocket client may send; a larger one is answered with Close 1009."""
-    websocket_close_timeout: Duration = Field(30.0, alias="ws.close.timeout", ge=0)
+    websocket_close_timeout: Duration = Field(30.0, alias="ws.close.timeout", gt=0)
     """How long the other direction may go on after one direction of a WebSocket has ended (isthmus)."""
+    websocket_inactivity_timeout: Duration = Field(0.0, alias="ws.inactivity.timeout", ge=0)
+    """After how long without a sign of life a WebSocket is reset; it is pinged at half of that. 0: never."""
     http_keepalive_timeout: Duration = Field(30.0, alias="http.keepalive.timeout", ge=0)
+    tcp_maximum_outbound_rate: Rate | None = Field(None, alias="tcp.maximum.outbound.rate")
+    """The most that is sent to each client. None: as much as goes."""
+
+    verify_client: Literal["none", "optional", "required"] = Field("none", alias="ssl.verify-client")
+    """Whether clients are asked for a certificate, and must show one; the truststore says who is believed."""
 
     def bind_for(self, scheme: str) -> Bind | None:
         """Return the bind for accepts of `scheme`; a bind applies to its own scheme only."""
@@ -182,7 +299,10 @@ class ConnectOptions(TlsOptions):
     """
     websocket_maximum_message_size: Size = Field(128 * 1024, alias="ws.maximum.message.size", gt=0)
     """The largest message a WebSocket server may send (isthmus)."""
-    websocket_close_timeout: Duration = Field(30.0, alias="ws.close.timeout", ge=0)
+    websocket_close_timeout: Duration = Field(30.0, alias="ws.close.timeout", gt=0)
+    websocket_inactivity_timeout: Duration = Field(0.0, alias="ws.inactivity.timeout", ge=0)
+    tcp_bind: LocalBindValue | None = Field(None, alias="tcp.bind")
+    """The local address of outgoing connections. None: the kernel chooses."""
 
 
 class ProxyProperties(Section):
@@ -199,6 +319,10 @@ class ProxyProperties(Section):
     None: `prepared` where `prepared_connection_count` is above 0, else `immediate`.
     """
     prepared_connection_count: Count = Field(0, alias="prepared.connection.count", ge=0, le=10_000)
+    maximum_recovery_interval: Duration = Field(0.0, alias="maximum.recovery.interval", ge=0)
+    """The longest pause between two attempts to reach a destination that was lost; until it is back, clients
+    are turned away at once (404). 0: each client is connected, and told, for itself.
+    """
 
     @property
     def strategy(self) -> Literal["immediate", "deferred", "prepared"]:
@@ -212,6 +336,17 @@ class EchoProperties(Section):
     maximum_pending_bytes: Size = Field(64 * 1024, alias="maximum.pending.bytes", gt=0)
 
 
+class Location(Section):
+    """`location` of a `directory` service: which files may be kept by caches, and for how long."""
+
+    patterns: Patterns
+    """Against the path below the folder, whatever the case of letters; the most specific pattern decides."""
+    cache_control: Annotated[CacheControl, BeforeValidator(_cache_control)] = Field(alias="cache-control")
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.patterns)}: {self.cache_control}"
+
+
 class DirectoryProperties(Section):
     """`properties` of a `directory` service. Paths lie below the home's `web` folder."""
 
@@ -219,6 +354,35 @@ class DirectoryProperties(Section):
     welcome_file: WebPath | None = Field(None, alias="welcome-file")
     error_pages_directory: WebPath | None = Field(None, alias="error-pages-directory")
     options: Literal["indexes"] | None = None
+    symbolic_links: Literal["restricted", "follow"] = Field("restricted", alias="symbolic-links")
+    """`restricted` follows those that stay inside the folder, `follow` all."""
+    locations: tuple[Location, ...] = Field((), alias="location")
+
+
+class MimeMapping(Section):
+    """`mime-mapping` of a service or of `service-defaults`: the Content-Type of files by the end of their
+    names.
+    """
+
+    extension: Annotated[str, AfterValidator(_extension)]
+    """What follows the last dot, in lower case; any case of a file's name fits."""
+    mime_type: Annotated[str, AfterValidator(_mime_type)] = Field(alias="mime-type")
+
+    def __str__(self) -> str:
+        return f"{self.extension}: {self.mime_type}"
+
+
+class CrossSiteConstraint(Section):
+    """One `cross-site-constraint` of a service: pages of which other sites a browser may let in."""
+
+    allow_origin: Annotated[Names, AfterValidator(_origins)] = Field(alias="allow-origin")
+    """Origins, `*` for every one."""
+    allow_methods: Annotated[Names, AfterValidator(_tokens)] = Field((), alias="allow-methods")
+    """For HTTP: methods; empty: GET, HEAD and POST."""
+    allow_headers: Annotated[Names, AfterValidator(_tokens)] = Field((), alias="allow-headers")
+    """For HTTP: request headers beyond those that every page may send."""
+    maximum_age: Duration | None = Field(None, alias="maximum-age", ge=0)
+    """For HTTP: how long a browser may remember the answer."""
 
 
 class Service(Section):
@@ -230,18 +394,23 @@ class Service(Section):
     accepts: tuple[Uri, ...] = Field((), alias="accept")
     connects: tuple[Uri, ...] = Field((), alias="connect")
     properties: ProxyProperties | EchoProperties | DirectoryProperties
+    mime_mappings: tuple[MimeMapping, ...] = Field((), alias="mime-mapping")
     accept_options: AcceptOptions = Field(default_factory=AcceptOptions, alias="accept-options")
     connect_options: ConnectOptions = Field(default_factory=ConnectOptions, alias="connect-options")
+    cross_site: tuple[CrossSiteConstraint, ...] = Field((), alias="cross-site-constraint")
 
 
 class Keystore(Section):
     """`security/keystore` or `security/truststore`. Files are relative to the configuration file's folder."""
 
-    type: Annotated[Literal["PEM", "PKCS12"], BeforeValidator(_store_type)] = "PEM"
+    type: Literal["PEM", "PKCS12", "JKS", "JCEKS"] = "PEM"
+    """PKCS12, JKS and JCEKS are told apart by what is in the file, as Java does."""
     file: File
     key_file: File | None = Field(None, alias="key-file")
     """PEM only: the private key, where it is not in `file` (isthmus)."""
     password_file: File | None = Field(None, alias="password-file")
+    key_password_file: File | None = Field(None, alias="key-password-file")
+    """JKS and JCEKS only: the password of the private keys, where it is not that of the file (isthmus)."""
 
 
 class Security(Section):

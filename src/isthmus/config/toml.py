@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus import uri
 from isthmus.config.document import Document, Node, Scalar, refuse
-from isthmus.config.model import Bind, Keystore, Section, Service, options_of
+from isthmus.config.model import Bind, DirectoryProperties, Keystore, Section, Service, nested, options_of
 from isthmus.config.toml_index import Path as KeyPath
 from isthmus.config.toml_index import index
 from isthmus.config.units import printable, shown
@@ -175,7 +175,10 @@ class _Writer:
 
     def table(self, header: str, section: Section) -> None:
         """Write what `section` holds other than its defaults; nothing where that is nothing."""
-        options = [option for option in options_of(section) if not option.is_default]
+        repeated = nested(type(section))
+        options = [
+            option for option in options_of(section) if not option.is_default and option.name not in repeated
+        ]
         if options:
             self.lines += ["", header]
         for option in options:
@@ -195,8 +198,15 @@ class _Writer:
             if texts:
                 self.lines.append(f"{name} = {self._value(texts[0] if len(texts) == 1 else texts)}")
         self.table("[service.properties]", service.properties)
+        if isinstance(service.properties, DirectoryProperties):
+            for location in service.properties.locations:
+                self.table("[[service.properties.location]]", location)
+        for mapping in service.mime_mappings:
+            self.table("[[service.mime-mapping]]", mapping)
         self.table("[service.accept-options]", service.accept_options)
         self.table("[service.connect-options]", service.connect_options)
+        for constraint in service.cross_site:
+            self.table("[[service.cross-site-constraint]]", constraint)
 
     def _key(self, name: str) -> str:
         return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else self._value(name)

@@ -1,7 +1,7 @@
 """What a Kaazing file may say and isthmus does not do yet: refused by name, never ignored in silence.
 
 One table for elements and options, by the place they stand in, and one for values. When a feature is built,
-its line goes. A value that asks for nothing (`maximum.recovery.interval` 0) is harmless and accepted without
+its line goes. A value that asks for nothing (`http.maximum.redirects` 0) is harmless and accepted without
 effect. Schemes have their own list: `uri.LATER_SCHEMES`.
 """
 
@@ -45,11 +45,7 @@ _BOTH_OPTIONS = {
     **_TRANSPORTS,
     "ssl.encryption": Refusal("TLS without encryption does not exist here", _one_of("enabled")),
     "udp.interface": Refusal("UDP is not supported yet"),
-    "ws.inactivity.timeout": Refusal(
-        "isthmus does not close idle WebSockets yet; write 0 or leave it out", _zero
-    ),
     "http.maximum.redirects": Refusal(_NO_HTTP_CLIENT, _zero),
-    "tcp.maximum.outbound.rate": Refusal("isthmus does not limit rates yet"),
 }
 
 ELEMENTS: dict[str, dict[str, Refusal]] = {
@@ -65,18 +61,12 @@ ELEMENTS: dict[str, dict[str, Refusal]] = {
         "realm-name": Refusal(_NO_ROLES),
         "authorization-constraint": Refusal(_NO_ROLES),
         "auth-constraint": Refusal(_NO_ROLES),
-        "mime-mapping": Refusal("isthmus chooses content types by its own table for now"),
-        "cross-site-constraint": Refusal("isthmus does not judge the Origin of browsers yet"),
-    },
-    "service-defaults": {
-        "mime-mapping": Refusal("isthmus chooses content types by its own table for now"),
     },
     "security": {
         "realm": Refusal(_NO_ROLES),
     },
     "accept-options": {
         **_BOTH_OPTIONS,
-        "ssl.verify-client": Refusal("isthmus does not ask clients for certificates yet", _one_of("none")),
         "http.realm": Refusal(_NO_ROLES),
         "http.server.header": Refusal(
             "isthmus does not let the Server header be chosen yet", _one_of("enabled")
@@ -86,7 +76,7 @@ ELEMENTS: dict[str, dict[str, Refusal]] = {
     },
     "connect-options": {
         **_BOTH_OPTIONS,
-        "tcp.bind": Refusal("isthmus does not choose the local address of a connect yet"),
+        "tcp.maximum.outbound.rate": Refusal("it is an accept-option: what is sent to clients is limited"),
         "ws.version": Refusal("isthmus speaks RFC 6455 only", _one_of("rfc6455", "13")),
         "http.keepalive": Refusal(_NO_HTTP_CLIENT, _one_of("enabled")),
         "http.keepalive.timeout": Refusal(
@@ -108,24 +98,15 @@ ELEMENTS: dict[str, dict[str, Refusal]] = {
         ),
     },
     "proxy": {
-        "maximum.recovery.interval": Refusal(
-            "isthmus does not unbind an accept whose backend is gone; it answers each client at once", _zero
-        ),
         "internal.maximum.transferred.bytes": Refusal(
             "isthmus does not end connections by bytes transferred"
         ),
     },
-    "directory": {
-        "location": Refusal("isthmus sets no Cache-Control by pattern yet"),
-        "symbolic-links": Refusal("isthmus does not let the rule for symbolic links be chosen yet"),
-    },
+    "directory": {},
     "echo": {},
 }
 """Place (the section an element stands in; for `properties` the type of the service) -> name -> refusal."""
 
-_JAVA_KEYSTORE = (
-    "Java keystores are not supported yet: keytool -importkeystore -deststoretype PKCS12 converts them"
-)
 _OLD_TLS = "TLS 1.2 is the least isthmus speaks"
 
 VALUES: dict[str, dict[str, str]] = {
@@ -144,10 +125,6 @@ VALUES: dict[str, dict[str, str]] = {
         "jms": "it is a Kaazing Enterprise service",
         "jms.proxy": "it is a Kaazing Enterprise service",
         "kerberos5.proxy": "it is a Kaazing Enterprise service",
-    },
-    "keystore type": {
-        "JKS": _JAVA_KEYSTORE,
-        "JCEKS": _JAVA_KEYSTORE,
     },
     "TLS protocol": {
         "SSLv2Hello": _OLD_TLS,

@@ -95,6 +95,19 @@ def _shown(name: x509.Name) -> str:
     return printable(name.rfc4514_string())
 
 
+def dns_names(certificate: Certificate) -> tuple[str, ...]:
+    """Return the names that a client may ask for: in lower case, without addresses."""
+    return tuple(name.lower().rstrip(".") for name in certificate.names if not _is_address(name))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

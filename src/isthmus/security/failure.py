@@ -52,7 +52,14 @@ _REASONS: dict[str, tuple[str, str]] = {
     ),
     "NO_PROTOCOLS_AVAILABLE": ("{peer} and this gateway have no TLS version in common", "see ssl.protocols"),
     "UNRECOGNIZED_NAME": ("{peer} has no certificate for this name", "check the host in the URI"),
-    "CERTIFICATE_REQUIRED": ("{peer} asks for a client certificate", "isthmus cannot show one yet"),
+    "CERTIFICATE_REQUIRED": (
+        "{peer} asks for a client certificate",
+        "put one that it believes, with its key, into security/keystore",
+    ),
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": (
+        "{peer} showed no certificate, and ssl.verify-client is required",
+        "give it a certificate whose issuer is in security/truststore",
+    ),
     "UNKNOWN_CA": (
         "{peer} does not trust the certificate of this gateway",
         "give it the issuer's certificate",
@@ -102,6 +109,28 @@ def explain_handshake(error: BaseException, peer: str) -> tuple[str, str]:
     if isinstance(error, ConnectionError | EOFError):
         return _closed(peer)
     return f"the TLS handshake with {peer} failed: {printable(str(error))}", ""
+
+
+def explain_client(error: BaseException, peer: str) -> tuple[str, str]:
+    """Return the reason and a hint, perhaps empty, for a handshake with a client, `peer`, that failed.
+
+    Its certificate is not known: OpenSSL keeps none that was refused.
+    """
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return explain_handshake(error, peer)
+    its = f"the certificate of {peer}"
+    if error.verify_code == _EXPIRED:
+        return f"{its} has expired", "it must be renewed, unless this machine's clock is wrong"
+    if error.verify_code == _NOT_YET_VALID:
+        return f"{its} is not valid yet", "see whether this machine's clock is right"
+    if error.verify_code == _SELF_SIGNED:
+        return f"{its} is self-signed and not in the truststore", "if it is the right one, add it there"
+    if error.verify_code in _UNKNOWN_ISSUER:
+        return (
+            f"{its} was issued by somebody who is not in the truststore",
+            "if that issuer is to be believed, add its certificate there",
+        )
+    return f"{its} is not accepted: {printable(str(error.verify_message))}", ""
 
 
 def _closed(peer: str) -> tuple[str, str]:

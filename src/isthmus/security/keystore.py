@@ -1,22 +1,19 @@
-"""Keystores and truststores: from files (PEM, PKCS12) to TLS contexts that are safe by default.
+"""Keystores and truststores as files: PEM, PKCS12, JKS and JCEKS.
 
-A keystore holds our certificate, what leads up to its issuer, and the private key. A truststore holds the
-certificates of those we believe; as in Java, a truststore that is given replaces the system's list and is not
-added to it. Whatever is wrong with a file is a `KeystoreError` that names it, and the certificate's subject
-and dates where one was found. A certificate that has expired is no error but a warning: a gateway that still
-serves the clients who do not look is worth more than one that does not start.
+A keystore holds private keys, each with its certificate and what leads up to its issuer. A truststore holds
+the certificates of those we believe; as in Java, a truststore that is given replaces the system's list and is
+not added to it. Whatever is wrong with a file is a `KeystoreError` that names it, and the certificate's
+subject and dates where one was found. A certificate that has expired is no error but a warning: a gateway
+that still serves the clients who do not look is worth more than one that does not start.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import os
 import re
-import ssl
 import stat
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,61 +23,18 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from isthmus.config.model import Keystore, Security, TlsOptions
+from isthmus.config.model import Keystore
 from isthmus.errors import KeystoreError
+from isthmus.security import jks
 from isthmus.security.certificate import Certificate, minute, utc_now
 
 EXPIRES_SOON_DAYS = 21
 """A certificate with fewer days left is warned about."""
 _MAXIMUM_FILE_SIZE = 4 * 1024 * 1024
+_MAXIMUM_CHAIN = 20
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----(?:[^-]|-(?!----))*-----END \1-----")
-_JAVA_MAGIC = {b"\xfe\xed\xfe\xed": "JKS", b"\xce\xce\xce\xce": "JCEKS"}
-_VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
-
-
-def server_context(
-    keystore: Keystore, directory: Path, *, options: TlsOptions | None = None, alpn: Sequence[str] = ()
-) -> ssl.SSLContext:
-    """Return the context of an accept that shows the keystore's certificate.
-
-    `directory` is what the files are relative to: the configuration file's folder. Raises `KeystoreError` for
-    a file that cannot be used. That `options` name what OpenSSL has, the model sees to.
-    """
-    file = _File("keystore", keystore, directory)
-    contents = file.load()
-    context = _context(ssl.PROTOCOL_TLS_SERVER, options, alpn)
-    _use_key(context, file, contents)
-    return context
-
-
-def client_context(
-    security: Security,
-    directory: Path,
-    *,
-    options: TlsOptions | None = None,
-    verify: bool = True,
-    alpn: Sequence[str] = (),
-) -> ssl.SSLContext:
-    """Return the context of a connect: it verifies chain and host name, unless `verify` is False.
-
-    Believed are the certificates of the truststore, or those of the system where none is configured. Any
-    certificate of a truststore is believed for itself, also one that is neither self-signed nor an
-    authority's. Raises as `server_context` does.
-    """
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, options, alpn)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif security.truststore is None:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    else:
-        file = _File("truststore", security.truststore, directory)
-        der = [
-            certificate.public_bytes(serialization.Encoding.DER) for certificate in file.load_certificates()
-        ]
-        context.load_verify_locations(cadata=b"".join(der))
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
+_PKCS12_KEY = bytes.fromhex("060b2a864886f70d010c0a0102")
+"""What begins an encrypted private key in PKCS12 (RFC 7292, section 4.2.2), which itself is in the open."""
 
 
 def describe(keystore: Keystore, directory: Path, *, role: str = "keystore") -> tuple[Certificate, ...]:
@@ -89,22 +43,28 @@ def describe(keystore: Keystore, directory: Path, *, role: str = "keystore") -> 
 
     Raises `KeystoreError`.
     """
-    file = _File(role, keystore, directory)
-    return tuple(file.facts(certificate) for certificate in file.load_certificates())
+    store = Store(role, keystore, directory)
+    return tuple(store.facts(certificate) for certificate in store.certificates())
 
 
-def warnings(keystore: Keystore, directory: Path, now: dt.datetime | None = None) -> tuple[str, ...]:
+def warnings(
+    keystore: Keystore, directory: Path, now: dt.datetime | None = None, *, role: str = "keystore"
+) -> tuple[str, ...]:
     """Return what is no error yet but should be looked at, one line each: dates, and files open to too many.
 
     Raises `KeystoreError` as `describe` does.
     """
     now = now or utc_now()
-    file = _File("keystore", keystore, directory)
+    store = Store(role, keystore, directory)
     lines = [
-        line for certificate in describe(keystore, directory) if (line := _date_warning(certificate, now))
+        line
+        for certificate in describe(keystore, directory, role=role)
+        if (line := _date_warning(certificate, now))
     ]
-    secret = {file.password_path, file.key_path or (file.path if file.holds_key() else None)}
-    open_files = sorted(path for path in secret if path is not None and _open_to_others(path))
+    secret = {path for path in store.paths if path != store.path}
+    if store.holds_open_key():
+        secret.add(store.path)
+    open_files = sorted(path for path in secret if _open_to_others(path))
     lines += [
         f"{path} holds a secret and other users may read or change it: chmod 600 {path}"
         for path in open_files
@@ -112,75 +72,25 @@ def warnings(keystore: Keystore, directory: Path, now: dt.datetime | None = None
     return tuple(lines)
 
 
-# --- contexts
-
-
-def _context(protocol: int, options: TlsOptions | None, alpn: Sequence[str]) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    options = options or TlsOptions()
-    versions = [_VERSIONS[name] for name in options.protocols] or list(_VERSIONS.values())
-    context.minimum_version = min(versions)
-    context.maximum_version = max(versions)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    if options.ciphers:
-        # Level 2 is what Python asks for where nothing is chosen: 112 bits, no signatures with SHA-1.
-        context.set_ciphers(":".join([*options.ciphers, "!aNULL", "!eNULL", "@SECLEVEL=2"]))
-    if alpn:
-        context.set_alpn_protocols(list(alpn))
-    return context
-
-
-def _use_key(context: ssl.SSLContext, file: _File, contents: _Contents) -> None:
-    pem = [certificate.public_bytes(serialization.Encoding.PEM) for certificate in contents.certificates]
-    pem.append(
-        contents.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    try:
-        with _unreadable_file(b"".join(pem)) as path:
-            context.load_cert_chain(path)
-    except (OSError, ssl.SSLError) as error:
-        certificate = file.facts(contents.certificates[0])
-        reason = getattr(error, "reason", None) or error.strerror or str(error)
-        raise KeystoreError(
-            f"keystore {file.path}: the certificate {certificate} cannot be used: {reason}",
-            hint="a key of at least 2048 bits (RSA) or 256 bits (EC), signed with SHA-256, is needed",
-        ) from error
-
-
-@contextlib.contextmanager
-def _unreadable_file(content: bytes) -> Iterator[str]:
-    """Give `content` a path for as long as the block runs, because `ssl` loads a key from nothing but a path.
-
-    The file lives in memory and has no name that another process could open; where the system has no such
-    files, it is one that only this user may read, and that is removed at once.
-    """
-    if hasattr(os, "memfd_create"):
-        with os.fdopen(os.memfd_create("isthmus-keystore"), "wb") as file:
-            file.write(content)
-            file.flush()
-            yield f"/proc/self/fd/{file.fileno()}"
-    else:  # pragma: no cover -- not on Linux
-        with tempfile.NamedTemporaryFile() as named:
-            named.write(content)
-            named.flush()
-            yield named.name
-
-
 # --- files
 
 
 @dataclass(frozen=True, slots=True)
-class _Contents:
-    """What a keystore must hold: the key, its certificate first, then the others in the order of the file."""
+class Identity:
+    """A private key and its certificates, its own first, then those that lead up to its issuer."""
 
-    certificates: list[x509.Certificate]
+    certificate: Certificate
+    chain: tuple[x509.Certificate, ...]
     key: PrivateKeyTypes
 
 
-class _File:
-    """One configured keystore or truststore (`role`) and how to read it."""
+class Store:
+    """One configured keystore or truststore (`role`) and how to read it. Every method may raise
+    `KeystoreError`.
+
+    Of PKCS12, JKS and JCEKS the content decides which it is, as in Java: keytool has written PKCS12 since
+    Java 9, whatever the file is called.
+    """
 
     def __init__(self, role: str, keystore: Keystore, directory: Path) -> None:
         self.role = role
@@ -189,47 +99,79 @@ class _File:
         self.path = directory / keystore.file
         self.key_path = directory / keystore.key_file if keystore.key_file else None
         self.password_path = directory / keystore.password_file if keystore.password_file else None
+        self.key_password_path = (
+            directory / keystore.key_password_file if keystore.key_password_file else None
+        )
 
-    def load(self) -> _Contents:
-        """Read certificates and key, and see that they belong together."""
-        if self.type == "PKCS12":
-            certificates, key = self._read_pkcs12()
-            if key is None:
-                raise self._error("it holds no private key", "export it together with its key")
-        else:
+    @property
+    def paths(self) -> list[Path]:
+        """The files that it is made of."""
+        paths = (self.path, self.key_path, self.password_path, self.key_password_path)
+        return [path for path in paths if path is not None]
+
+    def identities(self) -> list[Identity]:
+        """Read keys and certificates, at least one of each, and see that they belong together."""
+        if self.type == "PEM":
             certificates = self._read_pem_certificates()
-            key = self._read_pem_key()
-        self._need_certificate(certificates)
-        public = _public_bytes(key.public_key())
-        own = [
-            certificate for certificate in certificates if _public_bytes(certificate.public_key()) == public
-        ]
-        if not own:
-            where = f"the private key in {self.key_path}" if self.key_path else "its private key"
-            raise self._error(
-                f"{where} does not belong to the certificate {self.facts(certificates[0])}",
-                "give the key that the certificate was requested with, or request a new certificate",
-            )
-        return _Contents([own[0], *(other for other in certificates if other is not own[0])], key)
+            return self._matched(self._read_pem_keys(), certificates)
+        data = self._read_binary()
+        if data[:4] in jks.MAGIC:
+            return [self._decrypted(entry) for entry in self._read_java_keys(data)]
+        certificates, key = self._read_pkcs12(data)
+        if key is None:
+            raise self._error("it holds no private key", "export it together with its key")
+        return self._matched([key], certificates)
 
-    def load_certificates(self) -> list[x509.Certificate]:
-        """Read the certificates only; the one that issued none of the others comes first."""
-        certificates = self._read_pkcs12()[0] if self.type == "PKCS12" else self._read_pem_certificates()
-        self._need_certificate(certificates)
-        issuers = {each.issuer for each in certificates if each.issuer != each.subject}
-        return sorted(certificates, key=lambda each: each.subject in issuers)
+    def certificates(self) -> list[x509.Certificate]:
+        """Read the certificates only. Of a keystore those of its keys come first, then their issuers'."""
+        if self.type == "PEM":
+            found = self._read_pem_certificates()
+        else:
+            data = self._read_binary()
+            found = self._java_certificates(data) if data[:4] in jks.MAGIC else self._read_pkcs12(data)[0]
+        self._need_certificate(found)
+        issuers = {each.issuer for each in found if each.issuer != each.subject}
+        return sorted(dict.fromkeys(found), key=lambda each: each.subject in issuers)
 
     def facts(self, certificate: x509.Certificate) -> Certificate:
+        """Return what a user needs to know of a certificate."""
         try:
             return Certificate.of(certificate, self.path)
         except ValueError as error:
             raise self._error(f"a certificate cannot be decoded: {error}") from error
 
-    def holds_key(self) -> bool:
+    def holds_open_key(self) -> bool:
         """Tell whether `path` itself holds a private key that needs no password."""
-        if self.type == "PKCS12":
+        if self.type != "PEM":
             return self.password_path is None
-        return any(label.endswith(b"PRIVATE KEY") for label, _ in self._pem_blocks(self.path))
+        return self.key_path is None and any(
+            label.endswith(b"PRIVATE KEY") for label, _ in self._pem_blocks(self.path)
+        )
+
+    def _matched(
+        self, keys: Sequence[PrivateKeyTypes], certificates: list[x509.Certificate]
+    ) -> list[Identity]:
+        self._need_certificate(certificates)
+        owners: dict[bytes, x509.Certificate] = {}
+        for certificate in certificates:
+            owners.setdefault(_public_bytes(certificate.public_key()), certificate)
+        found: list[Identity] = []
+        for key in keys:
+            own = owners.get(_public_bytes(key.public_key()))
+            if own is None:
+                where = f"the private key in {self.key_path}" if self.key_path else "its private key"
+                if len(keys) > 1:
+                    raise self._error("it holds a private key that belongs to none of its certificates")
+                raise self._error(
+                    f"{where} does not belong to the certificate {self.facts(certificates[0])}",
+                    "give the key that the certificate was requested with, or request a new certificate",
+                )
+            if len(keys) == 1:
+                chain = [own, *(other for other in certificates if other is not own)]
+            else:
+                chain = _issuers(own, certificates)
+            found.append(Identity(self.facts(own), tuple(chain), key))
+        return found
 
     def _error(self, what: str, hint: str = "") -> KeystoreError:
         return KeystoreError(f"{self.role} {self.path}: {what}", hint=hint)
@@ -256,19 +198,21 @@ class _File:
                     ) from error
         return certificates
 
-    def _read_pem_key(self) -> PrivateKeyTypes:
+    def _read_pem_keys(self) -> list[PrivateKeyTypes]:
         path = self.key_path or self.path
-        keys = [block for label, block in self._pem_blocks(path) if label.endswith(b"PRIVATE KEY")]
-        if len(keys) != 1:
-            found = f"holds {len(keys)} private keys" if keys else "holds no private key"
+        blocks = [block for label, block in self._pem_blocks(path) if label.endswith(b"PRIVATE KEY")]
+        if not blocks:
             raise self._error(
-                f"{path} {found}" if self.key_path else f"it {found}",
-                "put exactly one private key (PEM) into it"
+                f"{path} holds no private key" if self.key_path else "it holds no private key",
+                "put a private key (PEM) into it"
                 + ("" if self.key_path else ", or name its file in key-file"),
             )
         password = self._password()
+        return [self._pem_key(path, block, password) for block in blocks]
+
+    def _pem_key(self, path: Path, block: bytes, password: bytes | None) -> PrivateKeyTypes:
         try:
-            return _load_pem_key(keys[0], password)
+            return _load_pem_key(block, password)
         except TypeError as error:
             raise self._error(
                 f"the private key in {path} is encrypted",
@@ -279,7 +223,7 @@ class _File:
                 f"the private key in {path} is of a kind that is not supported: {error}"
             ) from error
         except ValueError as error:
-            if b"ENCRYPTED" in keys[0]:
+            if b"ENCRYPTED" in block:
                 raise self._wrong_password() from error
             raise self._error(
                 f"the private key in {path} is damaged", "copy the file again, in whole"
@@ -289,10 +233,10 @@ class _File:
         data = self._read(path, self.role if path == self.path else "private key")
         blocks = [(match[1], match[0]) for match in _PEM_BLOCK.finditer(data)]
         if not blocks and data.strip():
-            java = _JAVA_MAGIC.get(data[:4])
+            java = jks.MAGIC.get(data[:4])
             what = f"{path} is" if path != self.path else "it is"
             if java:
-                raise self._error(f"{what} a Java keystore ({java}), not PEM", _convert_hint(path))
+                raise self._error(f"{what} a Java keystore ({java}), not PEM", f"write <type>{java}</type>")
             if data[:1] == b"\x30":
                 raise self._error(
                     f"{what} not PEM but binary", "if it is PKCS12 (.p12, .pfx) write <type>PKCS12</type>"
@@ -302,31 +246,83 @@ class _File:
             )
         return blocks
 
-    # PKCS12
+    # PKCS12, JKS, JCEKS
 
-    def _read_pkcs12(self) -> tuple[list[x509.Certificate], PrivateKeyTypes | None]:
+    def _read_binary(self) -> bytes:
         data = self._read(self.path, self.role)
-        java = _JAVA_MAGIC.get(data[:4])
-        if java:
-            raise self._error(f"it is a Java keystore ({java}), not PKCS12", _convert_hint(self.path))
         if data.lstrip().startswith(b"-----BEGIN"):
-            raise self._error("it is PEM, not PKCS12", "write <type>PEM</type>, or leave the type out")
+            raise self._error(f"it is PEM, not {self.type}", "write <type>PEM</type>")
+        return data
+
+    def _read_pkcs12(self, data: bytes) -> tuple[list[x509.Certificate], PrivateKeyTypes | None]:
         try:
             store = pkcs12.load_pkcs12(data, self._password())
         except (ValueError, UnsupportedAlgorithm) as error:
             if not str(error).startswith("Invalid password"):
                 raise self._error(
-                    "it is not PKCS12, or it is damaged", "make it again, or copy it again"
-                ) from error
-            if self.password_path is None:
-                raise self._error(
-                    "it needs a password", "put its password into a file and name it in password-file"
+                    f"it is not {self.type}, or it is damaged", "make it again, or copy it again"
                 ) from error
             raise self._wrong_password() from error
+        if self.role == "keystore" and (keys := data.count(_PKCS12_KEY)) > 1:
+            raise self._error(
+                f"it is PKCS12 with {keys} private keys, and isthmus reads one from PKCS12",
+                f"convert it: keytool -importkeystore -srckeystore {self.path.name} "
+                f"-destkeystore {self.path.stem}.jks -deststoretype JKS, and write <type>JKS</type>",
+            )
         certificates = [
             entry.certificate for entry in (store.cert, *store.additional_certs) if entry is not None
         ]
         return certificates, store.key
+
+    def _read_java(self, data: bytes) -> tuple[jks.Entry, ...]:
+        password = self._text(self._password())
+        try:
+            return jks.read(data, password)
+        except jks.WrongPassword as error:
+            raise self._wrong_password() from error
+        except KeystoreError as error:
+            raise self._error(str(error), error.hint) from error
+
+    def _read_java_keys(self, data: bytes) -> list[jks.KeyEntry]:
+        keys = [entry for entry in self._read_java(data) if isinstance(entry, jks.KeyEntry)]
+        if not keys:
+            raise self._error("it holds no private key", "name it as the truststore, or put a key into it")
+        return keys
+
+    def _java_certificates(self, data: bytes) -> list[x509.Certificate]:
+        """Of a truststore all that stand for themselves, of a keystore those that belong to a key."""
+        if self.role == "keystore":
+            return [certificate for entry in self._read_java_keys(data) for certificate in entry.chain]
+        return [
+            entry.chain[0] if isinstance(entry, jks.KeyEntry) else entry.certificate
+            for entry in self._read_java(data)
+        ]
+
+    def _decrypted(self, entry: jks.KeyEntry) -> Identity:
+        path = self.key_password_path
+        password = self._text(self._first_line(path) if path is not None else self._password())
+        try:
+            key = entry.key(password)
+        except jks.WrongPassword as error:
+            hint = "put its password into a file and name it in key-password-file"
+            what = f"{error}; it is not that of the keystore"
+            if path is not None:
+                what, hint = f"{error} than the one in {path}", "the file's first line is taken"
+            raise self._error(what, hint) from error
+        except KeystoreError as error:
+            raise self._error(str(error), error.hint) from error
+        own = entry.chain[0]
+        if _public_bytes(own.public_key()) != _public_bytes(key.public_key()):
+            raise self._error(f"the key {entry.alias} does not belong to its certificate {self.facts(own)}")
+        return Identity(self.facts(own), entry.chain, key)
+
+    def _text(self, password: bytes | None) -> str:
+        if password is None:
+            raise self._wrong_password()
+        try:
+            return password.decode()
+        except UnicodeDecodeError:
+            return password.decode("latin-1")
 
     # reading
 
@@ -343,7 +339,10 @@ class _File:
     def _password(self) -> bytes | None:
         if self.password_path is None:
             return None
-        return self._read(self.password_path, "password file").partition(b"\n")[0].rstrip(b"\r")
+        return self._first_line(self.password_path)
+
+    def _first_line(self, path: Path) -> bytes:
+        return self._read(path, "password file").partition(b"\n")[0].rstrip(b"\r")
 
     def _read(self, path: Path, role: str) -> bytes:
         try:
@@ -382,11 +381,15 @@ def _public_bytes(key: object) -> bytes:
     return encoded
 
 
-def _convert_hint(path: Path) -> str:
-    return (
-        f"convert it: keytool -importkeystore -srckeystore {path.name} "
-        f"-destkeystore {path.stem}.p12 -deststoretype PKCS12"
-    )
+def _issuers(own: x509.Certificate, others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """Return `own` and, of `others`, those that lead up to its issuer."""
+    chain = [own]
+    while chain[-1].issuer != chain[-1].subject and len(chain) < _MAXIMUM_CHAIN:
+        above = [each for each in others if each.subject == chain[-1].issuer and each not in chain]
+        if not above:
+            break
+        chain.append(above[0])
+    return chain
 
 
 def _date_warning(certificate: Certificate, now: dt.datetime) -> str:

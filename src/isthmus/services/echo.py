@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 
+from isthmus import access
 from isthmus.config.model import EchoProperties, Service
 from isthmus.errors import ConnectError
 from isthmus.transports.base import Incoming, Transport
@@ -31,7 +32,7 @@ class EchoService:
         if self._stopping:
             incoming.refuse(ConnectError(f"{self.name}: the gateway is stopping", status=503))
             return
-        echo = Echo(self)
+        echo = Echo(self, incoming.peer if access.on() else "")
         self.echoes.add(echo)
         self._idle.clear()
         incoming.accept(echo)
@@ -61,10 +62,13 @@ class Echo:
     other side many times.
     """
 
-    __slots__ = ("_blocked", "_ended", "_service", "_transport", "_waiting")
+    __slots__ = ("_began", "_blocked", "_client", "_ended", "_received", "_service", "_transport", "_waiting")
 
-    def __init__(self, service: EchoService) -> None:
+    def __init__(self, service: EchoService, client: str = "") -> None:
         self._service = service
+        self._client = client  # only known where access lines are wanted
+        self._began = asyncio.get_running_loop().time() if client else 0.0
+        self._received = 0
         self._transport: Transport | None = None
         self._blocked = False
         self._ended = False
@@ -76,6 +80,7 @@ class Echo:
 
     def data_received(self, data: memoryview) -> None:
         repeat = self._service.properties.repeat
+        self._received += len(data)
         if repeat == 1 and self._transport is not None:
             self._transport.write(data)
             return
@@ -110,6 +115,16 @@ class Echo:
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        if self._client:
+            access.connection(
+                self._service.name,
+                self._client,
+                "echo",
+                received=self._received,
+                sent=self._received * self._service.properties.repeat,
+                seconds=asyncio.get_running_loop().time() - self._began,
+                error=error,
+            )
         self._service.echo_finished(self)
 
     def abort(self) -> None:

@@ -7,7 +7,8 @@
     prepared            ahead: prepared.connection.count of them stand ready  at once, if one stands ready
 
 A destination that cannot be reached is told at once: 502 or 504 to a Web client that still waits for its
-answer, a reset to any other.
+answer, a reset to any other. With `maximum.recovery.interval` the clients after that one are turned away
+until it can be reached again (`services.recovery`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+from isthmus import access
 from isthmus.config.model import ProxyProperties, Service
 from isthmus.errors import ConnectError
+from isthmus.services.recovery import Recovery
 from isthmus.services.relay import Half, Relay
 from isthmus.transports.base import Connector, Dial, Incoming
 
@@ -45,6 +48,8 @@ class ProxyService:
         self._idle.set()
         count = properties.prepared_connection_count if properties.strategy == "prepared" else 0
         self.prepared = PreparedConnections(self, count) if count else None
+        interval = properties.maximum_recovery_interval
+        self.recovery = Recovery(service.name, connector, interval) if interval else None
 
     async def start(self) -> None:
         if self.prepared is not None:
@@ -52,7 +57,10 @@ class ProxyService:
 
     def incoming(self, incoming: Incoming) -> None:
         if self._stopping:
-            incoming.refuse(self.stopping_error())
+            self._turn_away(incoming, self.stopping_error())
+            return
+        if self.recovery is not None and self.recovery.away:
+            self._turn_away(incoming, self.recovery.error())
             return
         ready = self.prepared.take() if self.prepared is not None else None
         relay = ready if ready is not None else ProxyRelay(self)
@@ -64,6 +72,8 @@ class ProxyService:
         self._stopping = True
         if self.prepared is not None:
             self.prepared.stop()
+        if self.recovery is not None:
+            self.recovery.stop()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), deadline)
         for relay in list(self.relays):
@@ -73,6 +83,14 @@ class ProxyService:
 
     def connections(self) -> int:
         return len(self.relays)
+
+    def _turn_away(self, incoming: Incoming, error: ConnectError) -> None:
+        if access.on():
+            to = str(self.connector.address)
+            access.connection(
+                self.name, incoming.peer, to, received=0, sent=0, seconds=0.0, error=error, refused=True
+            )
+        incoming.refuse(error)
 
     def stopping_error(self) -> ConnectError:
         """Return what a client is told that comes too late."""
@@ -90,16 +108,22 @@ class ProxyService:
 class ProxyRelay(Relay):
     """One accepted connection and the one made for it."""
 
-    __slots__ = ("__weakref__", "_dial", "_incoming", "service")
+    __slots__ = ("__weakref__", "_began", "_client", "_dial", "_incoming", "_refused", "service")
 
     def __init__(self, service: ProxyService) -> None:
         super().__init__(service.properties.maximum_pending_bytes)
         self.service = service
         self._incoming: Incoming | None = None
         self._dial: Dial | None = None
+        self._client = ""  # only known where access lines are wanted
+        self._began = 0.0
+        self._refused = False
 
     def begin(self, incoming: Incoming) -> None:
         """Take on a connection that a client offers."""
+        if access.on():
+            self._client = incoming.peer
+            self._began = asyncio.get_running_loop().time()
         if self.service.properties.strategy == "deferred":
             self.accepted.first_event = self._connect_if_needed
             incoming.accept(self.accepted)
@@ -117,6 +141,8 @@ class ProxyRelay(Relay):
     def half_made(self, half: Half) -> None:
         if half is self.connected:
             self._dial = None
+            if self.service.recovery is not None:
+                self.service.recovery.found()
         super().half_made(half)
 
     def first_made(self, half: Half) -> None:
@@ -135,6 +161,18 @@ class ProxyRelay(Relay):
             log.debug("%s: reset after %d/%d bytes: %s", self.service.name, *self._counts(), self.error)
         else:
             log.debug("%s: closed after %d/%d bytes", self.service.name, *self._counts())
+        if self._client:
+            received, sent = self._counts()
+            access.connection(
+                self.service.name,
+                self._client,
+                str(self.service.connector.address),
+                received=received,
+                sent=sent,
+                seconds=asyncio.get_running_loop().time() - self._began,
+                error=self.error,
+                refused=self._refused,
+            )
         self.service.relay_finished(self)
 
     def give_up(self) -> None:
@@ -144,6 +182,7 @@ class ProxyRelay(Relay):
             self._dial = None
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
+            self._refused = True
             incoming.refuse(self.service.stopping_error())
         self.abort()
         self.finish_if_over()
@@ -162,8 +201,11 @@ class ProxyRelay(Relay):
         self._dial = None
         self.error = error
         self._warn(error)
+        if self.service.recovery is not None:
+            self.service.recovery.lost()
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
+            self._refused = True
             incoming.refuse(error)
         self.abort()
         self.finish_if_over()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from isthmus.errors import ConnectError
 from isthmus.transports.base import Receiver, Transport, peer_name
+from isthmus.transports.rate import RateLimit, limited
 from isthmus.transports.tcp import TcpTransport
 from isthmus.uri import Address
 
@@ -18,12 +19,22 @@ Offer = Callable[["SocketIncoming | StreamIncoming"], None]
 
 
 class SocketIncoming:
-    """An accepted socket, offered to a service. Its transport is only made when the service answers."""
+    """An accepted socket, offered to a service. Its transport is only made when the service answers.
 
-    __slots__ = ("_loop", "_socket", "address")
+    `rate` is the most that is sent to the client, in bytes a second; None: as much as goes.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, address: Address, accepted: socket.socket) -> None:
+    __slots__ = ("_loop", "_rate", "_socket", "address")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: Address,
+        accepted: socket.socket,
+        rate: int | None = None,
+    ) -> None:
         self.address = address
+        self._rate = rate
         self._loop = loop
         self._socket = accepted
 
@@ -35,7 +46,13 @@ class SocketIncoming:
             return "unknown"
 
     def accept(self, receiver: Receiver) -> None:
-        TcpTransport(self._loop, self._socket).start(receiver)
+        transport = TcpTransport(self._loop, self._socket)
+        if self._rate is None:
+            transport.start(receiver)
+        else:
+            limit = RateLimit(self._loop, transport, self._rate)
+            limit.set_receiver(receiver)
+            transport.start(limit)
 
     def refuse(self, error: ConnectError) -> None:
         TcpTransport(self._loop, self._socket).abort()
@@ -46,10 +63,11 @@ class StreamIncoming:
     receiver.
     """
 
-    __slots__ = ("_gone", "_lost", "_offer", "_transport", "address")
+    __slots__ = ("_gone", "_lost", "_offer", "_rate", "_transport", "address")
 
-    def __init__(self, address: Address, offer: Offer) -> None:
+    def __init__(self, address: Address, offer: Offer, rate: int | None = None) -> None:
         self.address = address
+        self._rate = rate
         self._offer = offer
         self._transport: Transport | None = None
         self._gone = False
@@ -83,6 +101,7 @@ class StreamIncoming:
     def accept(self, receiver: Receiver) -> None:
         transport = self._transport
         assert transport is not None
+        transport = limited(transport, self._rate)
         transport.set_receiver(receiver)
         if not self._gone:
             transport.resume_reading()  # before the receiver is told, which may want to pause

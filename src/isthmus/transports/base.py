@@ -28,10 +28,13 @@ Rules every layer keeps (tests/transports/conformance.py holds them against each
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from isthmus.errors import ConnectError
 from isthmus.uri import Address
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 class Receiver(Protocol):
@@ -132,6 +135,13 @@ class Connector(Protocol):
         """Begin to connect. Either `receiver.connection_made` or `failed` comes, once, and not before this
         returns.
         """
+
+
+class HttpHandler(Protocol):
+    """Who answers the requests of an http accept."""
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request whose Host and path prefix are already known to be this accept's."""
 
 
 def peer_name(peername: Any) -> str:

@@ -3,7 +3,7 @@
     asked for                        there is                  answered with
     ------------------------------------------------------------------------------------------------
     a WebSocket                      a ws accept, same path    the service's answer: 101, 502, 503, 504
-    a WebSocket, foreign Origin      a ws accept               403: pages of other sites may not come in
+    a WebSocket, foreign Origin      a ws accept               403, unless a cross-site-constraint allows it
     a WebSocket, wrongly             a ws accept               400, 405, 426 or 505, as RFC 6455 4.2.2 says
     anything else                    an http accept above it   whatever that service says
     anything                         neither                   404
@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from isthmus.config.model import AcceptOptions
 from isthmus.errors import ConnectError
-from isthmus.transports.base import Incoming, Receiver, Transport, peer_name
+from isthmus.transports.base import HttpHandler, Incoming, Receiver, Transport, peer_name
+from isthmus.transports.cross_site import CrossSite, without_default_port
+from isthmus.transports.rate import limited
 from isthmus.transports.ws import WebSocketTransport
 from isthmus.uri import Address
 from isthmus.websocket.frames import Role
@@ -39,12 +40,15 @@ from isthmus.websocket.handshake import (
 )
 
 if TYPE_CHECKING:
-    from isthmus.services.base import HttpService
     from isthmus.transports.http import HttpBridge
 
 log = logging.getLogger(__name__)
 
-_DEFAULT_PORTS = ("", "80", "443")  # an empty one is the default as well (RFC 3986 6.2.3)
+_REFUSED = {
+    404: "",  # as if the accept were not there
+    502: "the service behind this gateway cannot be reached",
+    504: "the service behind this gateway did not answer in time",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class WebSocketRoute:
     address: Address
     options: AcceptOptions
     offer: Callable[[Incoming], None]
+    cross_site: CrossSite = field(default_factory=CrossSite)
+    """Pages of which other sites may come in: of none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,9 @@ class HttpRoute:
     """An http or https accept."""
 
     address: Address
-    service: HttpService
+    service: HttpHandler
+    rate: int | None = None
+    """The most that is sent to a client whose connection begins here, in bytes a second."""
 
 
 class Router:
@@ -166,10 +174,12 @@ class FirstRequest:
         websocket = router.find_websocket(request.host, request.path)
         if websocket is not None and (is_upgrade(request) or self._front.bridge is None):
             upgrade = accept_upgrade(request)
-            _check_origin(request)
+            if not websocket.cross_site.allows(request.get("origin"), request.host):
+                raise HandshakeError(403, "pages of other sites may not connect here")
             self._offer(websocket, upgrade)
         elif self._front.bridge is not None:
-            transport = self._end()
+            route = router.find_http(request.host, request.path)
+            transport = limited(self._end(), None if route is None else route.rate)
             receiver = self._front.bridge.take(transport, head + bytes(self._reader.rest))
             transport.set_receiver(receiver)
         else:
@@ -230,10 +240,11 @@ class WebSocketIncoming:
         options = self._route.options
         self._transport.write(self._upgrade.response())
         opened = WebSocketTransport(
-            self._transport,
+            limited(self._transport, options.tcp_maximum_outbound_rate),
             Role.SERVER,
             options.websocket_maximum_message_size,
             options.websocket_close_timeout,
+            options.websocket_inactivity_timeout,
         )
         if not self._gone:
             self._transport.resume_reading()  # before the receiver is told, which may want to pause
@@ -243,11 +254,7 @@ class WebSocketIncoming:
 
     def refuse(self, error: ConnectError) -> None:
         # Names of hosts behind the gateway are nobody's business in front of it.
-        reason = (
-            "the service behind this gateway did not answer in time"
-            if error.status == 504
-            else "the service behind this gateway cannot be reached"
-        )
+        reason = _REFUSED.get(error.status, _REFUSED[502])
         self._transport.write(refusal(error.status, reason))
         self._transport.close()
 
@@ -275,25 +282,10 @@ class WebSocketIncoming:
         self._lost = error
 
 
-def _check_origin(request: RequestHead) -> None:
-    """Refuse a browser whose page comes from another site (RFC 6455 10.2); other clients send no Origin."""
-    origin = request.get("origin")
-    if origin is None:
-        return
-    match = re.fullmatch(r"https?://([^/]+)", origin.lower())
-    if match is None or _without_default_port(match[1]) != _without_default_port(request.host):
-        raise HandshakeError(403, "pages of other sites may not connect here")
-
-
 def _same_host(address: Address, host: str) -> bool:
     if address.host in ("0.0.0.0", "::"):
         return True
-    return _without_default_port(address.host_port) == _without_default_port(host)
-
-
-def _without_default_port(host: str) -> str:
-    name, colon, port = host.rpartition(":")
-    return name if colon and not port.endswith("]") and port in _DEFAULT_PORTS else host
+    return without_default_port(address.host_port) == without_default_port(host)
 
 
 def _is_below(path: str, prefix: str) -> bool:

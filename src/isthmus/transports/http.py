@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from aiohttp import hdrs, web
@@ -25,13 +26,13 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from multidict import CIMultiDictProxy
 
-from isthmus.transports.base import Receiver, Transport
+from isthmus import access
+from isthmus.transports.base import HttpHandler, Receiver, Transport, peer_name
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.streams import StreamReader
 
-    from isthmus.services.base import HttpService
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ _HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
 
-Resolve: TypeAlias = "Callable[[web.BaseRequest], HttpService | None]"
+Resolve: TypeAlias = "Callable[[web.BaseRequest], HttpHandler | None]"
 Upgrade: TypeAlias = Callable[[Transport, bytes], bool]
 
 
@@ -87,6 +88,10 @@ class HttpBridge:
     def one_request_only(self) -> bool:
         """Whether a connection is closed after the answer under way."""
         return self._stopping or self._keepalive_timeout <= 0
+
+    def keep_alive_for(self, timeout: float) -> None:
+        """Raise the keep-alive time to `timeout`, where it is less. For what connects from now on."""
+        self._keepalive_timeout = max(self._keepalive_timeout, timeout)
 
     def connections(self) -> int:
         """Return how many connections are open."""
@@ -197,11 +202,13 @@ class _Request(web.BaseRequest):
     """aiohttp's request; it knows whether its body is complete and sends 100 Continue when the body is asked
     for."""
 
-    ATTRS = web.BaseRequest.ATTRS | {"server_header", "owes_continue", "close_after"}
+    ATTRS = web.BaseRequest.ATTRS | {"server_header", "owes_continue", "close_after", "answer_fields"}
 
     server_header = ""
     owes_continue = False
     close_after = False
+    answer_fields: Mapping[str, str] = MappingProxyType({})
+    """What the answer gets, whoever makes it (`transports.cross_site`)."""
 
     @property
     def complete(self) -> bool:
@@ -234,6 +241,9 @@ class _Request(web.BaseRequest):
         if self.owes_continue or self.close_after:
             response.force_close()
             response.headers[hdrs.CONNECTION] = "close"
+        for name, value in self.answer_fields.items():
+            there = response.headers.get(name)
+            response.headers[name] = value if there is None else f"{there}, {value}"
         if self.server_header:
             response.headers[hdrs.SERVER] = self.server_header
         else:
@@ -270,7 +280,7 @@ class _Handler(web.RequestHandler):
     """aiohttp's protocol for one connection; it knows whether it is idle and whether it can use more
     bytes."""
 
-    __slots__ = ("answering", "connection", "request", "requests")
+    __slots__ = ("answering", "began", "connection", "request", "requests")
 
     def __init__(self, server: web.Server, connection: _Connection, **options: Any) -> None:
         super().__init__(server, **options)
@@ -278,6 +288,7 @@ class _Handler(web.RequestHandler):
         self.request: _Request | None = None
         """The latest request, answered or not."""
         self.requests = 0
+        self.began = 0.0
         self.answering = False
 
     @property
@@ -301,6 +312,7 @@ class _Handler(web.RequestHandler):
         """A request is about to be answered."""
         self.request = request
         self.requests += 1
+        self.began = self._loop.time()
         self.answering = True
         if not request.complete:
             self.connection.release()
@@ -310,6 +322,11 @@ class _Handler(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send what is left of the answer. The second value says that the connection must end."""
         response, lost = await super().finish_response(request, resp, start_time)
+        if access.on():
+            seconds = self._loop.time() - self.began
+            client = peer_name(self.connection.get_extra_info("peername"))
+            path, sent = request.rel_url.raw_path, request.writer.output_size
+            access.request(client, request.method, path, response.status, sent, seconds)
         self.answering = False
         return response, self.connection.answered() or lost
 

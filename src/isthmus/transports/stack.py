@@ -17,6 +17,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
@@ -24,11 +25,14 @@ from isthmus.transports import stdio
 from isthmus.transports.base import Connector, Dial, Receiver
 from isthmus.transports.dial import SocketDial, no_answer
 from isthmus.transports.tcp import TcpTransport
-from isthmus.transports.tls import Kind, connect_tls
 from isthmus.transports.ws import WebSocketOpening
 from isthmus.uri import Address
 
+if TYPE_CHECKING:
+    from isthmus.transports.tls import Kind
+
 Failed = Callable[[ConnectError], None]
+ClientContext = Callable[[ConnectOptions], ssl.SSLContext]
 
 
 class SocketConnector:
@@ -37,6 +41,7 @@ class SocketConnector:
     def __init__(self, address: Address, options: ConnectOptions) -> None:
         self.address = address
         self._timeout = options.connect_timeout
+        self._local = options.tcp_bind
         self._loop = asyncio.get_running_loop()
 
     def connect(self, receiver: Receiver, failed: Failed) -> Dial:
@@ -47,6 +52,7 @@ class SocketConnector:
             self._timeout,
             lambda connected: TcpTransport(loop, connected).start(receiver),
             failed,
+            self._local,
         )
         dial.start()
         return dial
@@ -70,11 +76,17 @@ class TlsConnector:
     """Connects ssl addresses, and what lies below wss."""
 
     def __init__(
-        self, address: Address, options: ConnectOptions, context: ssl.SSLContext, kind: Kind
+        self, address: Address, options: ConnectOptions, client_context: ClientContext, kind: Kind
     ) -> None:
+        from isthmus.transports.tls import connect_tls  # with its libraries: only TLS pays
+
         self.address = address
         self._timeout = options.connect_timeout
-        self._context = context
+        self._local = options.tcp_bind
+        self._connect_tls = connect_tls
+        client_context(options)  # what is wrong with it is to be known before the first connect
+        self._options = options
+        self._client_context = client_context
         self._kind = kind
         self._loop = asyncio.get_running_loop()
 
@@ -83,9 +95,9 @@ class TlsConnector:
         deadline = self._loop.time() + self._timeout
 
         def secure(connected: socket.socket) -> None:
-            stages.stage = connect_tls(
+            stages.stage = self._connect_tls(
                 connected,
-                self._context,
+                self._client_context(self._options),
                 self.address,
                 receiver,
                 failed,
@@ -93,7 +105,7 @@ class TlsConnector:
                 kind=self._kind,
             )
 
-        dial = SocketDial(self._loop, self.address, self._timeout, secure, failed)
+        dial = SocketDial(self._loop, self.address, self._timeout, secure, failed, self._local)
         stages.stage = dial
         dial.start()
         return stages
@@ -196,10 +208,11 @@ class StdioConnector:
 def connector(
     address: Address,
     options: ConnectOptions,
-    client_context: Callable[[ConnectOptions], ssl.SSLContext],
+    client_context: ClientContext,
     tls_kind: Kind,
 ) -> Connector:
-    """Return what connects to `address`. `client_context` makes the TLS settings for a secure one.
+    """Return what connects to `address`. `client_context` is asked for the TLS settings of each secure
+    connection, and once at once.
 
     Must be called on the running loop. Raises what `client_context` raises.
     """
@@ -208,11 +221,11 @@ def connector(
             return SocketConnector(address, options)
         case "ssl" | "tls":
             # A stream needs half-close, which only the layer has.
-            return TlsConnector(address, options, client_context(options), "layer")
+            return TlsConnector(address, options, client_context, "layer")
         case "ws":
             return WebSocketConnector(SocketConnector(address, options), options)
         case "wss":
-            below = TlsConnector(address, options, client_context(options), tls_kind)
+            below = TlsConnector(address, options, client_context, tls_kind)
             return WebSocketConnector(below, options)
         case "stdio":
             return StdioConnector(address)

@@ -382,6 +382,6 @@ def prepare(sock: socket.socket) -> None:
     A listening socket hands the last two down to those it accepts.
     """
     sock.setblocking(False)
-    if sock.family != socket.AF_UNIX:
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

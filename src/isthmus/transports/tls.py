@@ -8,7 +8,8 @@
 Both tell an end from a cut (RFC 8446, section 6.1): only a close_notify is an end of input; a connection that
 stops without one may have been cut by anybody on the way, so it is a loss.
 
-Do not set `sni_callback` on a context: called from Python, it crashes aiofastnet.
+Do not set `sni_callback` on a context: called from Python, it crashes aiofastnet. `transports.sni` chooses
+among several certificates before TLS begins.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from isthmus.errors import ConnectError
-from isthmus.security.failure import explain_failure, explain_handshake
+from isthmus.security.failure import explain_client, explain_failure
 from isthmus.transports.base import Dial, Receiver, peer_name
 from isthmus.transports.tcp import TcpTransport
 from isthmus.transports.tls_layer import HandshakeFailed, TlsLayer
@@ -47,11 +48,10 @@ def accept_tls(
     `receiver.connection_made` follows, never before this returns. A handshake that fails is logged and its
     connection dropped; `failed` is called then. `handshake_timeout` is in seconds.
     """
-    peer = _name_of(sock)
+    peer = name_of(sock)
 
     def tell(error: BaseException, certificate: bytes | None) -> None:
-        reason, _ = explain_handshake(error, f"the client {peer}")
-        log.info("TLS handshake failed: %s", reason)
+        log_failed(peer, error)
         if failed is not None:
             failed()
 
@@ -98,7 +98,13 @@ def _start(
     return layer
 
 
-def _name_of(sock: socket.socket) -> str:
+def log_failed(peer: str, error: BaseException) -> None:
+    """Log why the handshake with the client `peer` failed, in one line."""
+    reason, _ = explain_client(error, f"the client {peer}")
+    log.info("TLS handshake failed: %s", reason)
+
+
+def name_of(sock: socket.socket) -> str:
     try:
         return peer_name(sock.getpeername())
     except OSError:

@@ -2,6 +2,8 @@
 
 from isthmus.websocket.connection cimport Connection
 
+cdef int _LOOKS, _NOT_READING
+
 
 cdef class WebSocketTransport:
     cdef object _below
@@ -10,6 +12,10 @@ cdef class WebSocketTransport:
     cdef object _timer
     cdef Connection _connection
     cdef double _close_timeout
+    cdef double _inactivity_timeout
+    cdef object _inactivity_timer
+    cdef int _heard
+    cdef int _silent
     cdef Py_ssize_t _progress
     cdef Py_ssize_t _queued
     cdef bint _closing

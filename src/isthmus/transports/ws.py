@@ -8,7 +8,7 @@ A WebSocket has no half-close, so Close stands for the end of input (design: "la
     Close with another code, connection lost without Close      connection_lost(StreamReset)
 
 After one direction has ended the other goes on, as long as something moves at least every `close_timeout`
-seconds.
+seconds. Until then, with an `inactivity_timeout`, a peer that is silent is pinged and at last given up.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 _CLIENT_WAITS_FOR_SERVER = 2.0
 """Seconds a client leaves the server to close the connection first (RFC 6455, section 7.1.1)."""
 
+_LOOKS = 4
+"""How often in each inactivity timeout a WebSocket is looked at."""
+_NOT_READING = -1
+
 
 class WebSocketTransport:
     """One open WebSocket over `below`. It is the receiver of `below` and the transport of what is above."""
@@ -44,15 +48,26 @@ class WebSocketTransport:
         "_closing",
         "_connection",
         "_eof_sent",
+        "_heard",
+        "_inactivity_timeout",
+        "_inactivity_timer",
         "_peer_closed",
         "_progress",
         "_queued",
         "_receiver",
         "_role",
+        "_silent",
         "_timer",
     )
 
-    def __init__(self, below: Transport, role: Role, maximum_message_size: int, close_timeout: float) -> None:
+    def __init__(
+        self,
+        below: Transport,
+        role: Role,
+        maximum_message_size: int,
+        close_timeout: float,
+        inactivity_timeout: float = 0.0,
+    ) -> None:
         self._below = below
         self._role = role
         self._receiver: Receiver | None = None
@@ -66,11 +81,17 @@ class WebSocketTransport:
         self._progress = 0  # bytes moved since the timer was set
         self._queued = 0  # bytes under way to the peer when the timer was set
         self._timer: asyncio.TimerHandle | None = None
+        self._inactivity_timeout = inactivity_timeout
+        self._inactivity_timer: asyncio.TimerHandle | None = None
+        self._heard = 0  # something came since the inactivity timer was set
+        self._silent = 0  # how often it rang in a row without that; below 0 while we do not read
 
     def start(self, receiver: Receiver) -> None:
         """Begin: become the receiver of what is below and tell `receiver` `connection_made`."""
         self._receiver = receiver
         self._below.set_receiver(self)
+        if self._inactivity_timeout > 0:
+            self._watch_for_life()
         receiver.connection_made(self)
 
     # --- from below
@@ -79,6 +100,7 @@ class WebSocketTransport:
         """Not called: a WebSocket begins on a connection that is there."""
 
     def data_received(self, data: memoryview) -> None:
+        self._heard = 1
         try:
             self._connection.receive(data)
         except ProtocolError as error:
@@ -174,9 +196,11 @@ class WebSocketTransport:
 
     def pause_reading(self) -> None:
         if not self._closing:  # else the peer's Close would not be seen
+            self._silent = _NOT_READING
             self._below.pause_reading()
 
     def resume_reading(self) -> None:
+        self._silent = 0
         self._below.resume_reading()
 
     def set_write_limit(self, high: int) -> None:
@@ -203,7 +227,7 @@ class WebSocketTransport:
         if receiver is None:
             return
         self._receiver = None
-        self._cancel_timer()
+        self._cancel_timers()
         if self._connection.may_send and self._below.unsent() == 0:
             broken = ProtocolError(CloseCode.INTERNAL_ERROR, "the connection behind the gateway was reset")
             self._below.write(self._connection.fail(broken))
@@ -259,8 +283,48 @@ class WebSocketTransport:
             self._timer.cancel()
             self._timer = None
 
-    def _tell_lost(self, error: Exception | None) -> None:
+    def _watch_for_life(self) -> None:
+        loop = asyncio.get_running_loop()
+        wait = self._inactivity_timeout / _LOOKS
+        self._inactivity_timer = loop.call_later(wait, self._look_for_life)
+
+    def _look_for_life(self) -> None:
+        """Look whether anything came; a few times in each timeout, so that a message costs no timer."""
+        self._inactivity_timer = None
+        if self._eof_sent or self._peer_closed or self._closing:
+            return  # `_check_progress` watches now, and a ping may not be sent any more
+        if self._silent != _NOT_READING:
+            self._silent = 0 if self._heard else self._silent + 1
+        self._heard = 0
+        if self._silent > _LOOKS:
+            self._lost_sight()
+            return
+        # The first look may come just after the last message: only `_LOOKS // 2` more make half the time.
+        if self._silent == _LOOKS // 2 + 1 and self._connection.may_send:
+            self._below.write(self._connection.send_ping())
+        if self._receiver is not None:
+            self._watch_for_life()
+
+    def _lost_sight(self) -> None:
+        log.info(
+            "%s: silent for %g s (ws.inactivity.timeout); closing", self._peer(), self._inactivity_timeout
+        )
+        error = StreamReset(f"the WebSocket peer was silent for {self._inactivity_timeout:g} s")
+        if self._connection.may_send and self._below.unsent() == 0:
+            silent = ProtocolError(CloseCode.INTERNAL_ERROR, "no sign of life")
+            self._give_up(self._connection.fail(silent), error)
+        else:
+            self._below.abort()
+            self._tell_lost(error)
+
+    def _cancel_timers(self) -> None:
         self._cancel_timer()
+        if self._inactivity_timer is not None:
+            self._inactivity_timer.cancel()
+            self._inactivity_timer = None
+
+    def _tell_lost(self, error: Exception | None) -> None:
+        self._cancel_timers()
         receiver = self._receiver
         self._receiver = None
         if receiver is not None:
@@ -330,6 +394,7 @@ class WebSocketOpening:
             Role.CLIENT,
             self._options.websocket_maximum_message_size,
             self._options.websocket_close_timeout,
+            self._options.websocket_inactivity_timeout,
         )
         opened.start(self._opened())
         if rest:

@@ -44,6 +44,9 @@ VERSION = "13"
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _NAME = re.compile(TOKEN)
+_EXTENSION = re.compile(  # RFC 6455 9.1; also what is in quotes must be a token
+    rf'{TOKEN}(?:[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|"(?:\\?{TOKEN[:-1]})+"))?)*'
+)
 _VALUE = re.compile(FIELD_VALUE)
 _TARGET = re.compile(r"/[\x21-\x7e]*")
 _HOST = re.compile(r"[\x21-\x7e]+")
@@ -97,7 +100,7 @@ def accept_upgrade(request: RequestHead, *, subprotocols: Sequence[str] = ()) ->
     """Check a client's handshake (RFC 6455 4.2.1) and choose a subprotocol.
 
     Chosen is the first that the client offers and that is among `subprotocols`, None if there is none.
-    Extensions are ignored, which declines them. Raises HandshakeError with the answer to give.
+    Extensions are declined, but malformed ones refused (9.1). Raises HandshakeError with the answer to give.
     """
     if request.method != "GET":
         raise HandshakeError(405, "a WebSocket is opened with GET", (("Allow", "GET"),))
@@ -125,6 +128,10 @@ def accept_upgrade(request: RequestHead, *, subprotocols: Sequence[str] = ()) ->
     offered = request.tokens("sec-websocket-protocol")
     if not all(_NAME.fullmatch(name) for name in offered):
         raise HandshakeError(400, "Sec-WebSocket-Protocol is malformed")
+    if request.get("sec-websocket-extensions") is not None:
+        extensions = request.tokens("sec-websocket-extensions")
+        if not extensions or not all(_EXTENSION.fullmatch(each) for each in extensions):
+            raise HandshakeError(400, "Sec-WebSocket-Extensions is malformed")
     chosen = next((name for name in offered if name in subprotocols), None)
     return Upgrade(request, keys[0], chosen)
 
@@ -203,13 +210,13 @@ class ClientHandshake:
             raise HandshakeError(response.status, _refused(response), response.headers)
         if response.version < (1, 1):
             raise _wrong(response, "its answer is not HTTP/1.1")
-        if not response.has_token("upgrade", "websocket"):
-            raise _wrong(response, "Upgrade does not name websocket")
+        if [value.lower() for value in response.tokens("upgrade")] != ["websocket"]:
+            raise _wrong(response, "Upgrade is not websocket")
         if not response.has_token("connection", "upgrade"):
             raise _wrong(response, "Connection does not name Upgrade")
         if response.get_all("sec-websocket-accept") != [accept_value(self._key)]:
             raise _wrong(response, "Sec-WebSocket-Accept does not fit the key; is there a cache on the way?")
-        if response.tokens("sec-websocket-extensions"):
+        if response.get("sec-websocket-extensions") is not None:
             raise _wrong(response, "it chose an extension that was not offered")
         chosen = response.get_all("sec-websocket-protocol")
         if not chosen:

@@ -1,0 +1,84 @@
+"""Access lines: one for each connection at its end, and one for each answered HTTP request.
+
+They go to the logger `isthmus.access` at level INFO, which is off unless `--log-level access=info` asks for
+it.
+Nobody pays for what is off: ask `on` before a connection's peer is looked up. A query is never shown, as it
+may hold a secret; nothing of the traffic is.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+log = logging.getLogger("isthmus.access")
+
+
+def on() -> bool:
+    """Whether access lines are wanted now."""
+    return log.isEnabledFor(logging.INFO)
+
+
+def connection(
+    service: str,
+    client: str,
+    to: str,
+    *,
+    received: int,
+    sent: int,
+    seconds: float,
+    error: Exception | None = None,
+    refused: bool = False,
+) -> None:
+    """Tell of a connection that is over: `received` bytes came from the client, `sent` went to it.
+
+    `to` is where it was joined to. `error` is why it was reset, or `refused` before it stood.
+    """
+    end = "refused" if refused else "reset" if error is not None else "closed"
+    reason = "" if error is None else str(error)
+    fields: dict[str, Any] = {
+        "service": service,
+        "client": client,
+        "to": to,
+        "received": received,
+        "sent": sent,
+        "seconds": round(seconds, 3),
+        "end": end,
+    }
+    if reason:
+        fields["reason"] = reason
+    log.info(
+        "%s %s -> %s %d/%d bytes %.1f s %s%s",
+        service,
+        client,
+        to,
+        received,
+        sent,
+        seconds,
+        end,
+        f": {reason}" if reason else "",
+        extra={"fields": fields},
+    )
+
+
+def request(client: str, method: str, path: str, status: int, sent: int, seconds: float) -> None:
+    """Tell of an answered HTTP request; `path` is without its query, `sent` the size of the answer."""
+    log.info(
+        "%s %s %s -> %d %d bytes %.1f s",
+        client,
+        method,
+        path,
+        status,
+        sent,
+        seconds,
+        extra={
+            "fields": {
+                "client": client,
+                "method": method,
+                "path": path,
+                "status": status,
+                "sent": sent,
+                "seconds": round(seconds, 3),
+            }
+        },
+    )
