@@ -17,6 +17,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("errors", "uri", "access", "__init__"),
     ("config",),
     ("websocket",),
+    ("span",),
     ("security",),
     ("transports",),
     ("services",),
@@ -31,6 +32,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "errors": (),
     "config": ("config", "errors", "uri"),
     "websocket": ("websocket", "errors"),
+    "span": ("span", "websocket", "errors"),
     "security": ("security", "errors", "uri", "config.model"),
     "home": ("errors",),
 }

@@ -1,0 +1,363 @@
+"""One carrier: its WebSocket messages in and out, whether it lives, and how fast it is.
+
+phase       what goes on it
+HANDSHAKE   HELLO, NEW, JOIN, RESUME, WELCOME, REFUSED
+EXCHANGE    STATE of both sides, after RESUME
+LIVE        everything else
+CLOSED      nothing more; what is still to be sent says why
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from isthmus.errors import SpanError
+from isthmus.span import incoming, outgoing
+from isthmus.span.frames import LEAST_MAXIMUM_MESSAGE, Type, frame, wrong
+from isthmus.span.limits import LARGEST_DATA, LEAST_DATA
+from isthmus.span.message import Message
+from isthmus.span.reader import FrameReader
+from isthmus.span.scheduler import Scheduler
+from isthmus.span.stream import Stream
+from isthmus.websocket.mask import Buffer
+
+if TYPE_CHECKING:
+    from isthmus.span.session import Session
+
+SPARE_ANSWERS = 4_096  # beside two for each stream, when the peer does not read
+_FIRST_FRAME = 16 * 1024
+_FRAME_TIME = 0.05
+_MEASURE_TIME = 0.05
+_ROUND_TRIP_EVERY = 5.0
+_DATA_HEADER = 16
+
+
+class Phase(IntEnum):
+    """Where a carrier is; the table in the module's docstring says what goes on it there."""
+
+    HANDSHAKE = 0
+    EXCHANGE = 1
+    LIVE = 2
+    CLOSED = 3
+
+
+class CarrierHandler(Protocol):
+    """What a carrier tells the transport that drives it. None of these calls may come back into the engine,
+    except `established`, which may use the session."""
+
+    def output_ready(self) -> None:
+        """Call `data_to_send` soon, until it gives nothing: there is something to send.
+
+        It is said once, and again after the next call to `data_to_send`.
+        """
+
+    def established(self) -> None:
+        """The carrier belongs to a session now (`carrier.session`)."""
+
+    def refused(self, code: int, retry_after: float, text: str) -> None:
+        """The server refused; LATER and ELSEWHERE ask to try again, after `retry_after` seconds."""
+
+    def close(self, code: int, text: str) -> None:
+        """Send what `data_to_send` still gives, then close the WebSocket with this close code."""
+
+
+class Handshake(Protocol):
+    """One side of section 4 and 6: takes frames until the carrier belongs to a session."""
+
+    def frame_received(self, kind: int, payload: bytes) -> None:
+        """Take a frame; raises SpanError."""
+
+    def ended(self) -> None:
+        """The carrier is gone before the handshake was complete."""
+
+
+class Carrier:
+    """One WebSocket of a session. Made by `Session.carrier_opened` or `Sessions.carrier_opened`."""
+
+    __slots__ = (
+        "_awake",
+        "_limited",
+        "_measured",
+        "_measuring_since",
+        "_ping_sent",
+        "_pings",
+        "_round_trip_at",
+        "answers",
+        "close_code",
+        "control",
+        "draining",
+        "epoch",
+        "frame_size",
+        "handler",
+        "handshake",
+        "heard",
+        "in_flight",
+        "maximum_message",
+        "now",
+        "opened_at",
+        "owner",
+        "pending",
+        "phase",
+        "pinged",
+        "pong",
+        "rate",
+        "reader",
+        "round_trip",
+        "scheduler",
+        "session",
+        "slot",
+        "state",
+    )
+
+    def __init__(self, handler: CarrierHandler, maximum_message: int, now: float) -> None:
+        self.handler = handler
+        self.owner: Any = None
+        self.session: Session | None = None
+        self.handshake: Handshake | None = None
+        self.reader = FrameReader(self, maximum_message=maximum_message)
+        self.phase = Phase.HANDSHAKE
+        self.slot = -1
+        self.epoch = 0
+        self.maximum_message = LEAST_MAXIMUM_MESSAGE  # of the peer
+        self.draining = False  # the peer or we asked not to use it for new data
+        self.close_code: int | None = None
+        self.control: deque[bytes] = deque()  # frames of the handshake, STATE, GOAWAY: few
+        self.answers: OrderedDict[int, bytes] = OrderedDict()  # for streams that are forgotten
+        self.pending: OrderedDict[Stream, None] = OrderedDict()  # streams whose answers go here
+        self.scheduler = Scheduler()  # of streams that have to stay here
+        self.state = bytearray()  # the peer's STATE so far
+        self.pong = b""
+        self.now = now
+        self.opened_at = now
+        self.heard = now
+        self.pinged = False  # since something was heard
+        self.round_trip = 0.0  # seconds, 0 if unknown
+        self.rate = 0.0  # bytes a second, 0 if unknown
+        self.frame_size = _FIRST_FRAME
+        self.in_flight = 0  # bytes of DATA sent here and not acknowledged
+        self._awake = False
+        self._pings = 0
+        self._ping_sent = 0.0
+        self._round_trip_at = -1.0
+        self._measured = 0
+        self._measuring_since = now
+        self._limited = False  # there was nothing more to send meanwhile
+
+    # --- bytes in and out
+
+    def receive(self, data: Buffer, final: bool, now: float) -> None:
+        """Read the next piece of a binary message; `final` says that the message ends with it.
+
+        `data` may be used again when this returns. Nothing is raised: a peer that breaks the protocol ends
+        the session, or this carrier while it is in its handshake, and the handlers are told.
+        """
+        if self.phase == Phase.CLOSED:
+            return
+        self.heard = now
+        self.now = now
+        self.pinged = False
+        session = self.session
+        if session is not None:
+            session.now = now
+        try:
+            self.reader.receive(data, final)
+        except SpanError as error:
+            self.fail(error)
+
+    def text_received(self, now: float) -> None:
+        """Take note of a text message, which is an error."""
+        self.now = now
+        if self.phase != Phase.CLOSED:
+            self.fail(wrong("a text message"))
+
+    def alive(self, now: float) -> None:
+        """Note a sign of life that is no message: the queue of the kernel has drained."""
+        self.heard = now
+
+    def data_to_send(self, budget: int, now: float) -> list[Buffer]:
+        """Return the buffers of the next message, none if there is nothing to send.
+
+        A message has about `budget` bytes at most, never above what the peer takes; at least one frame goes,
+        so that give no less than a few KiB. Write the buffers in order; they stay unchanged.
+        """
+        self._awake = False
+        self.now = now
+        message = Message(min(max(budget, LEAST_DATA + _DATA_HEADER), self.maximum_message))
+        control = self.control
+        while control:
+            if not message.add(control[0]):
+                return message.buffers()
+            control.popleft()
+        if self.pong:
+            message.add(frame(Type.PONG, 0, self.pong))
+            self.pong = b""
+        if self.phase == Phase.LIVE or self.phase == Phase.EXCHANGE:
+            session = self.session
+            assert session is not None
+            if now > session.now:
+                session.now = now
+            self._limited |= outgoing.fill(session, self, message)
+        return message.buffers()
+
+    def lost(self, now: float) -> None:
+        """Note that the WebSocket ended, however it did; calling it again does nothing."""
+        self.now = now
+        if self.phase != Phase.CLOSED:
+            self._gone()
+
+    # --- the engine's own
+
+    def wake(self) -> None:
+        """Ask the transport to call `data_to_send`, unless it was asked."""
+        if not self._awake:
+            self._awake = True
+            self.handler.output_ready()
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame before everything else."""
+        self.control.append(frame)
+        self.wake()
+
+    def answer(self, stream: int, frame: bytes) -> None:
+        """Queue the answer to a frame of a stream that is forgotten, once for each stream."""
+        assert self.session is not None
+        self.answers[stream] = frame
+        if len(self.answers) > 2 * self.session.limits.maximum_streams + SPARE_ANSWERS:
+            self.session.counters.carriers_flooded += 1
+            self.close(1008, "the peer does not read the answers to what it asks")
+        else:
+            self.wake()
+
+    def fail(self, error: SpanError) -> None:
+        """End what a peer has broken: the session, or in the handshake only this carrier."""
+        session = self.session
+        if self.phase == Phase.HANDSHAKE or session is None:
+            if session is not None:
+                session.counters.handshakes_failed += 1
+            self.close(1002, str(error))
+        else:
+            session.counters.protocol_errors += 1
+            session.end(error.code, str(error))
+
+    def close(self, code: int, text: str) -> None:
+        """Give this carrier up."""
+        if self.phase != Phase.CLOSED:
+            self.close_code = code
+            self._gone()
+            self.handler.close(code, text)
+
+    def _gone(self) -> None:
+        before = self.phase
+        self.phase = Phase.CLOSED
+        self.reader.stop()
+        if before == Phase.HANDSHAKE:
+            if self.handshake is not None:
+                self.handshake.ended()
+        elif self.session is not None:
+            self.session.carrier_gone(self)
+        self.control.extend(self.answers.values())
+        self.answers.clear()
+        self.handshake = None
+
+    # --- what the reader says
+
+    def data_received(self, stream: int, offset: int, data: memoryview) -> None:
+        """Take a piece of DATA; called by the reader."""
+        if self.phase != Phase.LIVE:
+            raise wrong("DATA before STATE")
+        assert self.session is not None
+        incoming.data_received(self.session, self, stream, offset, data)
+        if self.now - self._round_trip_at > _ROUND_TRIP_EVERY:
+            self.ping()
+
+    def ack_received(self, stream: int, received: int, limit: int) -> None:
+        """Take an ACK; called by the reader."""
+        if self.phase != Phase.LIVE:
+            raise wrong("ACK before STATE")
+        assert self.session is not None
+        incoming.ack_received(self.session, self, stream, received, limit)
+
+    def frame_received(self, kind: int, stream: int, payload: bytes) -> None:
+        """Take any other frame; called by the reader."""
+        if self.phase == Phase.HANDSHAKE:
+            assert self.handshake is not None
+            self.handshake.frame_received(kind, payload)
+            return
+        assert self.session is not None
+        if kind == Type.PING:
+            self.session.counters.pings_received += 1
+            self.pong = payload
+            self.wake()
+        elif kind == Type.PONG:
+            self._pong_received(payload)
+        else:
+            incoming.frame_received(self.session, self, kind, stream, payload)
+
+    # --- life and speed
+
+    def ping(self) -> None:
+        """Send a PING, which also measures the round trip."""
+        self._pings += 1
+        self._ping_sent = self._round_trip_at = self.now
+        self.pinged = True
+        if self.session is not None:
+            self.session.counters.pings_sent += 1
+        self.send(frame(Type.PING, 0, self._pings.to_bytes(8, "big")))
+
+    def _pong_received(self, payload: bytes) -> None:
+        if payload == self._pings.to_bytes(8, "big"):
+            self.measured_round_trip(self.now - self._ping_sent)
+
+    def measured_round_trip(self, seconds: float) -> None:
+        """Take a new measurement into account: the smallest counts, and slowly grows toward the last."""
+        known = self.round_trip
+        self.round_trip = seconds if known == 0 or seconds < known else known + (seconds - known) / 8
+
+    def next_deadline(self, handshake_timeout: float, ping_deadline: float) -> float:
+        """Return when `check` has something to do."""
+        if self.phase == Phase.HANDSHAKE:
+            return self.opened_at + handshake_timeout
+        return self.heard + (ping_deadline if self.pinged else ping_deadline / 2)
+
+    def check(self, now: float, handshake_timeout: float, ping_deadline: float) -> None:
+        """Send a PING or give the carrier up, where it is time."""
+        self.now = now
+        if now < self.next_deadline(handshake_timeout, ping_deadline) or self.phase == Phase.CLOSED:
+            return
+        if self.phase == Phase.HANDSHAKE:
+            if self.session is not None:
+                self.session.counters.handshakes_failed += 1
+            self.close(1002, f"no handshake within {handshake_timeout:g} s")
+        elif self.pinged:
+            assert self.session is not None
+            self.session.counters.carriers_silent += 1
+            self.close(1001, f"nothing came for {ping_deadline:g} s")
+        else:
+            self.ping()
+
+    def sent(self, size: int) -> None:
+        """Note that so much DATA went out here."""
+        if self.in_flight == 0:
+            self._measured = 0
+            self._measuring_since = self.now
+            self._limited = False
+        self.in_flight += size
+
+    def delivered(self, size: int, now: float) -> None:
+        """Note that so much of what went out here was acknowledged: what does this carrier move?"""
+        self.in_flight -= size
+        self._measured += size
+        elapsed = now - self._measuring_since
+        if elapsed < _MEASURE_TIME:
+            return
+        sample = self._measured / elapsed
+        if sample > self.rate:
+            self.rate = sample
+        elif not self._limited:
+            self.rate += (sample - self.rate) / 4
+        self._measured = 0
+        self._measuring_since = now
+        self._limited = False
+        self.frame_size = min(max(LEAST_DATA, int(self.rate * _FRAME_TIME)), LARGEST_DATA)

@@ -1,0 +1,206 @@
+"""What the frames of a carrier that belongs to a session do to its streams (docs/span.md section 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isthmus.span import frames, resume
+from isthmus.span.frames import Code, Scope, Type, wrong
+from isthmus.span.stream import NEEDS_ACK, NEEDS_OPENED, Stream
+
+if TYPE_CHECKING:
+    from isthmus.span.carrier import Carrier
+    from isthmus.span.session import Session
+
+_EXCHANGE = 1
+
+
+def data_received(session: Session, carrier: Carrier, stream_id: int, offset: int, data: memoryview) -> None:
+    """Deliver what is in order now; owe an acknowledgement."""
+    stream = session.streams.get(stream_id)
+    if stream is None:
+        _forgotten(session, carrier, stream_id, answered=True)
+        return
+    stream.answer_slot = carrier.slot
+    if stream.over:
+        return
+    receive = stream.receive
+    counters = session.counters
+    if offset + len(data) <= receive.received:
+        counters.bytes_twice += len(data)
+    piece = receive.take(offset, data)
+    session.outbox.owe(stream, session.now + session.limits.acknowledge_within)
+    while piece is not None:
+        counters.bytes_received += len(piece)
+        session.handler.data(stream, piece)
+        if stream.over:
+            return
+        piece = receive.follow()
+    if receive.complete:
+        _received_all(session, stream)
+
+
+def ack_received(session: Session, carrier: Carrier, stream_id: int, received: int, limit: int) -> None:
+    """Forget what is acknowledged, and go on up to the new limit."""
+    stream = session.streams.get(stream_id)
+    if stream is None:
+        _forgotten(session, carrier, stream_id, answered=False)
+    elif not stream.resetting:
+        acknowledge(session, stream, received, limit)
+
+
+def acknowledge(session: Session, stream: Stream, received: int, limit: int) -> None:
+    """Apply an acknowledgement, which an ACK or a STATE brought."""
+    send = stream.send
+    for slot, size in send.acknowledge(received):
+        sent_on = session.carriers.get(slot)
+        if sent_on is not None:
+            sent_on.delivered(size, session.now)
+    if limit > send.limit:
+        send.limit = limit
+    stream.charge()
+    if send.fin_acked and stream.complete() and not stream.needs:
+        session.forget(stream)
+        return
+    session.outbox.ready(stream)
+    if stream.blocked and stream.room() >= send.stored:
+        stream.blocked = False
+        session.handler.writable(stream)
+
+
+def frame_received(session: Session, carrier: Carrier, kind: int, stream_id: int, payload: bytes) -> None:
+    """Act on any other frame."""
+    if kind == Type.STATE:
+        resume.state_received(session, carrier, payload)
+        return
+    if carrier.phase == _EXCHANGE:
+        raise wrong(f"a frame of type {kind:#x} before STATE")
+    if kind == Type.GOAWAY:
+        _goaway_received(session, carrier, payload)
+        return
+    if stream_id == 0:
+        raise wrong(f"a frame of type {kind:#x} after the handshake")
+    if kind == Type.OPEN:
+        _open_received(session, carrier, stream_id, payload)
+        return
+    stream = session.streams.get(stream_id)
+    if kind == Type.RESET:
+        code, text = frames.parse_reset(payload)
+        _reset_received(session, carrier, stream_id, stream, code, text)
+    elif stream is None:
+        _forgotten(session, carrier, stream_id, answered=kind != Type.CLOSED)
+    elif kind == Type.CLOSED:
+        ended_by_peer(session, stream)
+    elif kind == Type.FIN:
+        stream.answer_slot = carrier.slot
+        if not stream.over:
+            stream.receive.finish(int.from_bytes(payload, "big"))
+            session.outbox.owe(stream, session.now + session.limits.acknowledge_within)
+            if stream.receive.complete:
+                _received_all(session, stream)
+    elif kind == Type.OPENED:
+        if not stream.ours:
+            raise wrong(f"OPENED for stream {stream_id}, which the peer opened")
+        opened(session, stream, int.from_bytes(payload, "big"))
+
+
+def opened(session: Session, stream: Stream, limit: int) -> None:
+    """Note that the peer has accepted a stream of ours."""
+    if stream.over:
+        return
+    if limit > stream.send.limit:
+        stream.send.limit = limit
+    session.answered(stream)
+    if stream.opened:
+        return
+    stream.opened = True
+    session.outbox.unpin(stream)
+    session.handler.opened(stream)
+    if not stream.over and stream.blocked and stream.room() >= stream.send.stored:
+        stream.blocked = False
+        session.handler.writable(stream)
+
+
+def ended_by_peer(session: Session, stream: Stream) -> None:
+    """The peer has forgotten a stream, so all that was sent is received; whole, if it was complete here."""
+    send = stream.send
+    if stream.over:
+        session.remove(stream)
+    elif send.fin_sent and stream.receive.complete:
+        session.forget(stream)
+    else:
+        session.drop(stream, Code.EXPIRED, "the peer has forgotten the stream")
+
+
+def _open_received(session: Session, carrier: Carrier, stream_id: int, payload: bytes) -> None:
+    limit, origin = frames.parse_open(payload)
+    if session.is_ours(stream_id):
+        raise wrong(f"OPEN of stream {stream_id}, which is not the peer's to open")
+    stream = session.streams.get(stream_id)
+    if stream is not None:
+        stream.answer_slot = carrier.slot
+        if stream.opened and not stream.over:
+            session.outbox.say(stream, NEEDS_OPENED)
+        return
+    if stream_id in session.opened:
+        _forgotten(session, carrier, stream_id, answered=True)
+        return
+    session.opened.add(stream_id)
+    if session.going:
+        carrier.answer(stream_id, frames.reset(stream_id, Code.GOING, "the gateway is stopping"))
+    elif session.opened_by_peer >= session.limits.maximum_streams:
+        session.counters.overloaded += 1
+        carrier.answer(stream_id, frames.reset(stream_id, Code.OVERLOAD, "too many streams"))
+    else:
+        stream = session.add_stream(stream_id, ours=False, limit=limit)
+        stream.origin = origin
+        stream.answer_slot = carrier.slot
+        session.counters.opened_by_peer += 1
+        session.handler.stream_opened(stream)
+
+
+def _reset_received(
+    session: Session, carrier: Carrier, stream_id: int, stream: Stream | None, code: int, text: str
+) -> None:
+    session.counters.resets_received += 1
+    if stream is not None:
+        carrier.answer(stream_id, frames.closed(stream_id))
+        if stream.over:
+            session.remove(stream)
+        else:
+            session.drop(stream, code, text)
+        return
+    if not session.is_ours(stream_id) and stream_id not in session.opened:
+        session.opened.add(stream_id)  # its OPEN comes later, or never
+        carrier.answer(stream_id, frames.closed(stream_id))
+        return
+    _forgotten(session, carrier, stream_id, answered=True)
+
+
+def _goaway_received(session: Session, carrier: Carrier, payload: bytes) -> None:
+    message = frames.parse_goaway(payload)
+    if message.scope == Scope.CARRIER:
+        carrier.draining = True
+        session.handler.carrier_going(carrier, message.code, message.deadline / 1000)
+        return
+    if message.code == Code.PROTOCOL:
+        session.end(Code.PROTOCOL, "the peer says that this side broke the protocol", tell=False)
+        return
+    session.peer_is_going(message.last_stream, message.code)
+
+
+def _received_all(session: Session, stream: Stream) -> None:
+    session.outbox.say(stream, NEEDS_ACK)
+    if not stream.eof_told:
+        stream.eof_told = True
+        session.handler.eof(stream)
+
+
+def _forgotten(session: Session, carrier: Carrier, stream_id: int, *, answered: bool) -> None:
+    """Drop a frame of a stream that is not in the table. Raises SpanError if it never was."""
+    ours = session.is_ours(stream_id)
+    if stream_id >= session.next_stream if ours else stream_id not in session.opened:
+        raise wrong(f"a frame of stream {stream_id}, which was never opened")
+    session.counters.frames_forgotten += 1
+    if answered:
+        carrier.answer(stream_id, frames.closed(stream_id))

@@ -1,0 +1,56 @@
+"""What bounds a session (docs/span.md section 7), and the budget its streams share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+EARLY_DATA = 16 * KIB  # before OPENED
+GUARANTEED_WINDOW = 64 * KIB
+FIRST_WINDOW = 256 * KIB
+MAXIMUM_SLOTS = 16
+MAXIMUM_PIECES = 4_096  # of one stream that are apart
+MAXIMUM_AHEAD = 131_072  # of a stream before the lowest that was never opened
+LARGEST_DATA = 64 * KIB
+LEAST_DATA = 4 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The settings of a session. Sizes are in bytes, times in seconds."""
+
+    maximum_message: int = 65_552
+    maximum_streams: int = 10_000
+    grace: float = 300.0
+    ping_deadline: float = 10.0
+    handshake_timeout: float = 10.0
+    acknowledge_within: float = 0.025
+    largest_window: int = 16 * MIB
+    receive_budget: int = 64 * MIB
+    send_budget: int = 64 * MIB
+
+
+class Budget:
+    """Memory that streams borrow from, beyond what each is guaranteed; several sessions may share one.
+
+    `used` never passes `size`.
+    """
+
+    __slots__ = ("size", "used")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.used = 0
+
+    def borrow(self, wanted: int) -> int:
+        """Take up to `wanted` bytes; return how many there were."""
+        granted = max(0, min(wanted, self.size - self.used))
+        self.used += granted
+        return granted
+
+    def give_back(self, size: int) -> None:
+        """Return what was borrowed."""
+        self.used -= size
+        assert self.used >= 0

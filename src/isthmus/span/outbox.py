@@ -1,0 +1,112 @@
+"""What the streams of a session have to send, and where it may go.
+
+pending, of a carrier     answers: on the carrier that brought what they answer, so that who asked
+                          sees the loss of both at once
+pending, of the session   OPEN and RESET: on any carrier
+scheduler, of a carrier   data of a stream that waits for OPENED: behind its OPEN
+scheduler, of the session all other data: on any carrier
+owing                     acknowledgements that may wait, so that one stands for many
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from isthmus.span.scheduler import Scheduler
+from isthmus.span.stream import ANSWERS, NEEDS_ACK, Stream
+
+if TYPE_CHECKING:
+    from isthmus.span.carrier import Carrier
+
+
+class Outbox:
+    """The queues of one session; `carriers` is its own table of carriers by slot.
+
+    `acknowledge_at` is when the acknowledgements that are owed have to go.
+    """
+
+    __slots__ = ("_carriers", "_owing", "acknowledge_at", "pending", "scheduler")
+
+    def __init__(self, carriers: dict[int, Carrier]) -> None:
+        self._carriers = carriers
+        self.pending: OrderedDict[Stream, None] = OrderedDict()
+        self.scheduler = Scheduler()
+        self._owing: OrderedDict[Stream, None] = OrderedDict()
+        self.acknowledge_at = math.inf
+
+    def ready(self, stream: Stream) -> None:
+        """Queue a stream that has data or FIN to send, where it may be sent."""
+        if stream.over or stream.scheduler is not None or not stream.send.sendable(stream.send_limit):
+            return
+        if stream.ours and not stream.opened:
+            carrier = self._carriers.get(stream.state_slot)
+            if carrier is not None:
+                carrier.scheduler.add(stream)
+                carrier.wake()
+        elif stream.opened:
+            self.scheduler.add(stream)
+            self.wake()
+
+    def unpin(self, stream: Stream) -> None:
+        """Let a stream that is opened now use all carriers."""
+        if stream.scheduler is not None:
+            stream.scheduler.remove(stream)
+        self.ready(stream)
+
+    def say(self, stream: Stream, needs: int) -> None:
+        """Queue state frames of a stream."""
+        stream.needs |= needs
+        if needs & NEEDS_ACK:
+            self._owing.pop(stream, None)
+        carrier = self._carriers.get(stream.answer_slot)
+        if carrier is not None and stream.needs & ~ANSWERS == 0:
+            carrier.pending[stream] = None
+            carrier.wake()
+        else:
+            self.pending[stream] = None
+            self.wake()
+
+    def owe(self, stream: Stream, by: float) -> None:
+        """Owe an ACK; the first that is owed sets the time for all."""
+        if stream.needs & NEEDS_ACK == 0:
+            if not self._owing:
+                self.acknowledge_at = by
+            self._owing[stream] = None
+
+    def flush(self, now: float) -> None:
+        """Queue the ACKs that are owed, if it is time."""
+        if now >= self.acknowledge_at:
+            self.acknowledge_at = math.inf
+            owing, self._owing = self._owing, OrderedDict()
+            for stream in owing:
+                self.say(stream, NEEDS_ACK)
+
+    def lose(self, carrier: Carrier) -> None:
+        """Take back what waited for a carrier that is gone."""
+        self.pending.update(carrier.pending)
+        carrier.pending.clear()
+        carrier.scheduler.clear()
+
+    def remove(self, stream: Stream) -> None:
+        """Take a stream out of every queue."""
+        stream.needs = 0
+        self.pending.pop(stream, None)
+        self._owing.pop(stream, None)
+        for carrier in self._carriers.values():
+            carrier.pending.pop(stream, None)
+        if stream.scheduler is not None:
+            stream.scheduler.remove(stream)
+
+    def clear(self) -> None:
+        """Forget everything: the session is over."""
+        self.pending.clear()
+        self._owing.clear()
+        self.scheduler.clear()
+        self.acknowledge_at = math.inf
+
+    def wake(self) -> None:
+        """Let every carrier that can send do so."""
+        for carrier in self._carriers.values():
+            carrier.wake()

@@ -1,0 +1,137 @@
+"""Filling a message for one carrier: answers first, then what is to be said of streams, then their data.
+
+Nothing here waits: what does not fit stays where it was, for the next message or the next carrier.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from isthmus.span import frames
+from isthmus.span.limits import LEAST_DATA
+from isthmus.span.message import Message
+from isthmus.span.scheduler import Scheduler
+from isthmus.span.stream import ANSWERS, NEEDS_ACK, NEEDS_OPEN, NEEDS_OPENED, NEEDS_RESET, Stream
+
+if TYPE_CHECKING:
+    from isthmus.span.carrier import Carrier
+    from isthmus.span.session import Session
+
+_DATA_HEADER = 16
+_LIVE = 2
+
+
+def fill(session: Session, carrier: Carrier, message: Message) -> bool:
+    """Add to `message` what the session has for a carrier; return whether there is nothing more.
+
+    State frames may be said twice, so they follow STATE at once; data waits for the peer's STATE.
+    """
+    outbox = session.outbox
+    outbox.flush(session.now)
+    answers = carrier.answers
+    while answers:
+        stream_id, answer = answers.popitem(last=False)
+        if not message.add(answer):
+            answers[stream_id] = answer
+            answers.move_to_end(stream_id, last=False)
+            return False
+    return (
+        _say(session, carrier, message, carrier.pending)
+        and _say(session, carrier, message, outbox.pending)
+        and carrier.phase == _LIVE
+        and _data(session, carrier, message, carrier.scheduler)
+        and (
+            (carrier.draining and session.has_other(carrier))
+            or _data(session, carrier, message, outbox.scheduler)
+        )
+    )
+
+
+def _say(session: Session, carrier: Carrier, message: Message, pending: OrderedDict[Stream, None]) -> bool:
+    """Add the state frames of these streams; return whether all of them fitted."""
+    for _ in range(len(pending)):
+        if not pending:
+            break
+        stream = next(iter(pending))
+        if not _say_of(session, carrier, message, stream):
+            return False
+        pending.pop(stream, None)
+        if stream.needs:
+            session.outbox.say(stream, 0)  # what has to go on another carrier
+        elif stream.complete() and not stream.over:
+            session.forget(stream)
+    return True
+
+
+def _say_of(session: Session, carrier: Carrier, message: Message, stream: Stream) -> bool:
+    if stream.needs & NEEDS_RESET:
+        if not message.add(frames.reset(stream.id, stream.reset_code, stream.reset_text)):
+            return False
+        session.counters.resets_sent += 1
+        stream.needs = 0
+        stream.state_slot = carrier.slot
+    if stream.needs & NEEDS_OPEN:
+        if not message.add(frames.open_stream(stream.id, stream.receive.limit, stream.origin)):
+            return False
+        stream.needs &= ~NEEDS_OPEN
+        stream.state_slot = carrier.slot
+        session.outbox.ready(stream)
+    if stream.needs & ANSWERS and not session.is_elsewhere(stream.answer_slot, carrier):
+        if stream.needs & NEEDS_OPENED:
+            if not message.add(frames.opened(stream.id, stream.receive.limit)):
+                return False
+            stream.needs &= ~NEEDS_OPENED
+            stream.state_slot = carrier.slot
+        if stream.needs & NEEDS_ACK:
+            receive = stream.receive
+            if not message.add(frames.ack(stream.id, receive.acknowledged, receive.limit)):
+                return False
+            session.counters.acks_sent += 1
+            stream.needs &= ~NEEDS_ACK
+            stream.answer_slot = carrier.slot
+            stream.end_acknowledged = receive.complete
+    return True
+
+
+def _data(session: Session, carrier: Carrier, message: Message, scheduler: Scheduler) -> bool:
+    """Add DATA and FIN frames of these streams by turns; return whether none has anything more."""
+    slot = carrier.slot
+    stuck = 0
+    while True:
+        stream = scheduler.next(carrier.frame_size)
+        if stream is None:
+            return True
+        send = stream.send
+        limit = stream.send_limit
+        room = message.room - _DATA_HEADER
+        available = send.available(limit)
+        size = 0
+        if available:
+            most = min(carrier.frame_size, available)
+            if most > room:
+                if message.size and (room <= 0 or room < LEAST_DATA):
+                    return False
+                most = room
+            before = send.next
+            offset, size = send.take(most, limit, slot)
+            if size:
+                message.add_data(frames.data_header(stream.id, offset, size), send.gather(offset, size), size)
+                stream.deficit -= size
+                carrier.sent(size)
+                session.counters.bytes_sent += size
+                if offset < before:
+                    session.counters.bytes_sent_again += size
+        if send.fin_due:
+            if not message.add(frames.fin(stream.id, send.end)):
+                return False
+            send.fin_slot = slot
+            send.fin_sent = True
+        if not send.sendable(limit):
+            scheduler.settle(stream)
+        elif size == 0:
+            # Too many ranges to tell apart: only the carrier that had the last one may go on.
+            scheduler.wait(stream)
+            stuck += 1
+            if stuck > len(scheduler):
+                return True

@@ -1,0 +1,87 @@
+"""carrier.py: life, speed, and what is said to its transport."""
+
+from __future__ import annotations
+
+import pytest
+from tests.span.dialogue import Server
+
+from isthmus.span import frames as f
+from isthmus.span.frames import Type
+from isthmus.span.limits import LARGEST_DATA, LEAST_DATA
+
+
+def test_output_is_announced_once() -> None:
+    server = Server()
+    line = server.found()
+    line.say(f.open_stream(1, 1000))
+    line.hear()
+    before = len(line.wire.told)
+    for _ in range(3):
+        server.session.write(server.session.streams[1], b"x")
+    assert line.wire.told[before:] == [("output",)]
+    line.hear()
+    server.session.write(server.session.streams[1], b"x")
+    assert line.wire.told[before:] == [("output",), ("output",)]
+
+
+def test_the_round_trip_is_measured_while_data_comes() -> None:
+    server = Server()
+    line = server.found()
+    line.say(f.open_stream(1, 1000))
+    line.hear()
+    line.now = 20.0
+    line.say(f.data_header(1, 0, 1) + b"x")
+    [ping] = [frame for frame in line.hear() if frame[0] == Type.PING]
+    line.now = 20.08
+    line.say(f.pong(ping[2]))
+    assert line.carrier.round_trip == pytest.approx(0.08)
+    line.say(f.pong(b"whatever"))
+    assert line.carrier.round_trip == pytest.approx(0.08)
+
+
+def test_the_kernel_queue_counts_as_life() -> None:
+    server = Server()
+    line = server.found()
+    server.session.timeout(5.0)
+    line.carrier.alive(9.0)
+    server.session.timeout(12.0)
+    assert server.session.counters.carriers_silent == 0
+    server.session.timeout(19.0)
+    assert line.wire.closed == 1001
+
+
+@pytest.mark.parametrize(
+    ("rate", "size"), [(10_000, LEAST_DATA), (400_000, 20_000), (100_000_000, LARGEST_DATA)]
+)
+def test_frames_follow_the_rate(rate: int, size: int) -> None:
+    carrier = Server().found().carrier
+    now = 0.0
+    carrier.now = now
+    carrier.sent(1 << 40)
+    for _ in range(100):
+        now += 0.05
+        carrier.delivered(int(rate * 0.05), now)
+    assert carrier.frame_size == pytest.approx(size, rel=0.05)
+    for _ in range(100):
+        now += 0.05
+        carrier.delivered(int(rate * 0.05) // 100, now)
+    assert carrier.frame_size == pytest.approx(max(LEAST_DATA, rate * 0.05 / 100), rel=0.05)
+
+
+def test_a_text_message_breaks_the_protocol() -> None:
+    server = Server()
+    line = server.found()
+    line.carrier.text_received(0.0)
+    assert line.wire.closed == 1002
+    line.carrier.text_received(0.0)
+    assert server.session.counters.protocol_errors == 1
+
+
+def test_a_closed_carrier_says_and_hears_nothing() -> None:
+    server = Server()
+    line = server.found()
+    line.carrier.lost(0.0)
+    line.say(f.open_stream(1, 9))
+    assert line.hear() == []
+    assert server.log.take() == []
+    assert line.wire.closed == 0
