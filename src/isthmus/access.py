@@ -1,9 +1,8 @@
 """Access lines: one for each connection at its end, and one for each answered HTTP request.
 
-They go to the logger `isthmus.access` at level INFO, which is off unless `--log-level access=info` asks for
-it.
-Nobody pays for what is off: ask `on` before a connection's peer is looked up. A query is never shown, as it
-may hold a secret; nothing of the traffic is.
+They go to the logger `isthmus.access` at level INFO, off unless `--log-level access=info` asks for it. Nobody
+pays for what is off: ask `on` before a connection's peer is looked up. A query is never shown, as it may hold
+a secret; nothing of the traffic is.
 """
 
 from __future__ import annotations
