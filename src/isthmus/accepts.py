@@ -24,6 +24,9 @@ from isthmus.transports.base import HttpHandler
 from isthmus.transports.cross_site import CrossSite, CrossSiteHttp
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
 from isthmus.transports.listen import Listening, Quota
+from isthmus.transports.span.accept import SpanAccept
+from isthmus.transports.span.limits import Budgets
+from isthmus.transports.span.place import place_of
 from isthmus.transports.tcp import TcpTransport
 from isthmus.uri import Address
 
@@ -49,6 +52,9 @@ class Accepts:
         """One for each accept, as start-up shows them: `uri` or `uri @ bind`."""
         self.bridges: list[HttpBridge] = []
         self.quota = Quota(options.maximum_connections)
+        self.spans: list[SpanAccept] = []
+        self.budgets = Budgets.of(options)
+        """What the streams of all accepts and connects share."""
         self._options = options
         self._server_tls = server_tls
         self._loop = asyncio.get_running_loop()
@@ -84,6 +90,9 @@ class Accepts:
 
     def listen(self) -> None:
         """Accept connections from now on. Raises `BindError`."""
+        place = place_of(self._options.span_node, self.lines)
+        for span in self.spans:
+            span.sessions.place = place
         for listening, address, at in self._listening:
             try:
                 listening.start(self._options.accept_backlog)
@@ -94,10 +103,17 @@ class Accepts:
             self._standard_service.incoming(self._standard)
 
     def stop_listening(self) -> None:
-        """Close every listening socket, also those that were only bound."""
+        """Close every listening socket, also those that were only bound; sessions take no new streams."""
         for listening, _, _ in self._listening:
             listening.stop()
         self._listening.clear()
+        for span in self.spans:
+            span.go_away()
+
+    def stop(self) -> None:
+        """End what outlives the connections that services know: the sessions of span."""
+        for span in self.spans:
+            span.stop()
 
     def _bind(self, address: Address, at: Bind | None, accepted: Accepted) -> None:
         self._listening += [
@@ -142,8 +158,10 @@ class Accepts:
         cross_site = CrossSite(service.cross_site)
         if address.kind.stream:
             stream = cast("StreamService", running)
+            options = service.accept_options
+            span = self._span(address, options, stream) if options.span_mode != "never" else None
             front.router.websockets.append(
-                WebSocketRoute(address, service.accept_options, stream.incoming, cross_site)
+                WebSocketRoute(address, options, stream.incoming, cross_site, span)
             )
             return
         options, http = service.accept_options, cast("HttpService", running)
@@ -154,6 +172,18 @@ class Accepts:
             front.bridge = self._bridge(front, options.http_keepalive_timeout)
         else:
             front.bridge.keep_alive_for(options.http_keepalive_timeout)
+
+    def _span(self, address: Address, options: AcceptOptions, service: StreamService) -> SpanAccept:
+        span = SpanAccept(
+            address,
+            options,
+            self._options,
+            service.incoming,
+            quota=self.quota,
+            budgets=self.budgets,
+        )
+        self.spans.append(span)
+        return span
 
     def _bridge(self, front: Front, keepalive_timeout: float) -> HttpBridge:
         # aiohttp takes a noticeable time to import: only a configuration that needs it pays.

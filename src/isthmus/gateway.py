@@ -55,6 +55,7 @@ class Gateway:
         self._home = home
         self._stores: Stores | None = None
         self._running: list[StreamService | HttpService] = []
+        self._connectors: list[Connector] = []
 
     async def start(self) -> None:
         """Bind every accept, start every service, listen.
@@ -86,6 +87,9 @@ class Gateway:
             *(running.stop(deadline) for running in self._running if running not in last),
             *(bridge.stop(deadline) for bridge in self.accepts.bridges),
         )
+        self.accepts.stop()
+        for each in self._connectors:
+            each.close()
         await asyncio.gather(*(running.stop(0.0) for running in last))
 
     def connections(self) -> int:
@@ -94,12 +98,15 @@ class Gateway:
 
     def _connector(self, service: Service) -> Connector:
         tls = cache(partial(self._client_tls, service))
-        return connector(
+        made = connector(
             service.connects[0],
             service.connect_options,
             lambda _: tls().current(),
             self.config.options.tls_transport,
+            self.accepts.budgets,
         )
+        self._connectors.append(made)
+        return made
 
     def _standard_finished(self, relay: ProxyRelay) -> None:
         self.failed = relay.error is not None

@@ -66,9 +66,17 @@ def addresses(draw: st.DrawFn, schemes: frozenset[str]) -> Address:
 
 
 tls: dict[str, Any] = {"protocols": protocols, "ciphers": ciphers}
+span: dict[str, Any] = {
+    "span_mode": st.sampled_from(["auto", "required", "never"]),
+    "span_grace": st.sampled_from([1.0, 300.0]),
+    "span_ping_deadline": st.sampled_from([0.1, 10.0, 3_600.0]),
+    "span_maximum_streams": st.integers(1, 1_000_000),
+    "span_maximum_window": st.sampled_from([64 * 1024, 1 << 30]),
+}
 accept_options = st.builds(
     AcceptOptions,
     **tls,
+    **span,
     **{f"{scheme}_bind": binds for scheme in ("tcp", "ssl", "tls", "ws", "wss", "http", "https")},
     websocket_maximum_message_size=sizes,
     websocket_close_timeout=positive_durations,
@@ -79,6 +87,9 @@ accept_options = st.builds(
 connect_options = st.builds(
     ConnectOptions,
     **tls,
+    **span,
+    span_carriers=st.integers(0, 16),
+    websocket_mask=st.sampled_from(["always", "agreed"]),
     connect_timeout=positive_durations,
     verify_server=st.sampled_from(["required", "none"]),
     websocket_maximum_message_size=sizes,
@@ -151,6 +162,10 @@ gateway_options = st.builds(
     http_head_timeout=positive_durations,
     http_maximum_head_size=st.integers(1024, 1024 * 1024),
     event_loop=st.sampled_from(choices("event_loop")),
+    span_node=st.none() | filled,
+    span_maximum_sessions=st.integers(1, 10**6),
+    span_receive_budget=sizes,
+    span_send_budget=sizes,
     tls_transport=st.sampled_from(choices("tls_transport")),
 )
 

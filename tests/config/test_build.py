@@ -8,7 +8,8 @@ from tests.config.conftest import PROXY, Load, Problems, gateway, proxy
 from isthmus.config.model import Bind, DirectoryProperties
 
 ACCEPT_OPTIONS = (
-    "ssl.protocols, ssl.ciphers, tcp.bind, ssl.bind, tls.bind, ws.bind, wss.bind, http.bind, https.bind, "
+    "ssl.protocols, ssl.ciphers, span.mode, span.grace, span.ping.deadline, span.maximum.streams, "
+    "span.maximum.window, tcp.bind, ssl.bind, tls.bind, ws.bind, wss.bind, http.bind, https.bind, "
     "ws.maximum.message.size, ws.close.timeout, ws.inactivity.timeout, http.keepalive.timeout, "
     "tcp.maximum.outbound.rate, ssl.verify-client"
 )

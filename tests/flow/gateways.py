@@ -138,8 +138,12 @@ async def pair(
 ) -> AsyncIterator[Pair]:
     """Run two gateways joined by `scheme`; the client's dials `through` that port, not the server's own.
 
-    `options` are the server's; `properties` and `web_options` (of the Web side) are for both.
+    The scheme `ws plain` is ws without span. `options` are the server's; `properties` and `web_options` (of the
+    Web side) are for both.
     """
+    scheme, _, plain = scheme.partition(" ")
+    if plain:
+        web_options = {"span.mode": "never", **(web_options or {})}
     port, web_port = free_port(), web_port or free_port()
     public = f"{scheme}://{HOST}:{through or web_port}/tunnel"
     bind = {f"{scheme}.bind": f"{HOST}:{web_port}"} if through else {}

@@ -16,7 +16,7 @@ from tests.system.process import free_port
 from tests.transports.loops import event_loop_policy, on_each_loop
 
 __all__ = ["event_loop_policy"]
-pytestmark = [on_each_loop, pytest.mark.parametrize("scheme", ["ws", "wss"])]
+pytestmark = [on_each_loop, pytest.mark.parametrize("scheme", ["ws plain", "wss plain"])]
 
 UP = random.Random(1).randbytes(20_000)
 DOWN = random.Random(2).randbytes(20_000)
@@ -128,7 +128,7 @@ async def converse(application: Application, mine: bytes, due: bytes, name: str)
 def cuts(scheme: str, seed: int, count: int) -> list[Cut]:
     chance = random.Random(seed)
     # What a handshake needs, and the frames with the data and Close behind it.
-    most = len(UP) + (600 if scheme == "ws" else 3500)
+    most = len(UP) + (600 if scheme == "ws plain" else 3500)
     result = []
     for _ in range(count):
         way, direction = chance.choice(["FIN", "RST"]), chance.choice(["up", "down"])

@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import InvalidStatus
 
 __all__ = ["event_loop_policy"]
-pytestmark = [on_each_loop, pytest.mark.parametrize("scheme", ["ws", "wss"])]
+pytestmark = [on_each_loop, pytest.mark.parametrize("scheme", ["ws", "wss", "ws plain", "wss plain"])]
 
 TIMES = 20
 
@@ -144,7 +144,7 @@ async def test_the_backend_is_down_for_a_web_client(scheme: str) -> None:
     """Backend down: a WebSocket client of Kaazing's gets 101 and then Close 1000; ours gets 502 instead."""
     async with pair(scheme, free_port()) as gateways:
         context = authority().client_context() if scheme == "wss" else None
-        uri = f"{scheme}://{HOST}:{gateways.web_port}/tunnel"
+        uri = f"{scheme.split()[0]}://{HOST}:{gateways.web_port}/tunnel"
         with pytest.raises(InvalidStatus) as refused:
             await websocket_connect(uri, ssl=context, proxy=None, open_timeout=PATIENCE)
         assert refused.value.response.status_code == 502

@@ -198,9 +198,11 @@ class Incoming:
     """A connection that is offered to a service; `answered` says how often it was answered."""
 
     peer = "a test"
+    early = True
 
     def __init__(self, connection: Connection) -> None:
         self.address: Address = parse("tcp://127.0.0.1:7000")
+        self.gone: Callable[[], None] | None = None
         self.connection = connection
         self.accepted = False
         self.refusal: ConnectError | None = None
@@ -256,16 +258,29 @@ class Connector:
     def __init__(self, soon: Callable[..., object] | None = None) -> None:
         self.address: Address = parse("tcp://127.0.0.1:7001")
         self.dials: list[Dial] = []
+        self.asked: list[tuple[str, bool]] = []  # the origin of each, and whether it may be early
+        self.closed = False
         self._soon = soon or asyncio.get_running_loop().call_soon
 
     @property
     def open(self) -> list[Dial]:
         return [dial for dial in self.dials if dial.open]
 
-    def connect(self, receiver: Receiver, failed: Callable[[ConnectError], None]) -> Dial:
+    def connect(
+        self,
+        receiver: Receiver,
+        failed: Callable[[ConnectError], None],
+        *,
+        origin: str = "",
+        early: bool = False,
+    ) -> Dial:
         dial = Dial(Connection(self._soon), receiver, failed)
         self.dials.append(dial)
+        self.asked.append((origin, early))
         return dial
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def proxy_service(**properties: Any) -> Service:

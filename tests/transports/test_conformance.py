@@ -13,7 +13,7 @@ from tests.transports.loops import event_loop_policy, nothing_left_open, on_each
 __all__ = ["event_loop_policy"]
 pytestmark = on_each_loop
 
-SCHEMES = ("tcp", "unix", "ssl", "ws", "wss-aiofastnet", "wss-layer")
+SCHEMES = ("tcp", "unix", "ssl", "ws", "wss-aiofastnet", "wss-layer", "ws-span", "wss-span")
 
 
 @pytest.fixture(params=SCHEMES)

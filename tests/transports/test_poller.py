@@ -144,3 +144,62 @@ async def test_epoll_tells_a_hang_up_and_an_error_unasked() -> None:
 async def test_a_loop_has_one_poller() -> None:
     loop = asyncio.get_running_loop()
     assert poller_of(loop) is poller_of(loop)
+
+
+async def test_what_follows_a_round_comes_once_after_all_that_was_ready(poller: Poller) -> None:
+    pairs = [Pair() for _ in range(5)]
+    order: list[str] = []
+    for pair in pairs:
+
+        def ready(events: int, pair: Pair = pair) -> None:
+            pair.watched.recv(10)
+            order.append("ready")
+            if order.count("ready") < 3:
+                poller.after_round(lambda: order.append("after"))
+
+        watcher = Told()
+        watcher.ready = ready  # type: ignore[method-assign]
+        poller.add(pair.number, watcher, READ)
+        pair.peer.send(b"x")
+    await rounds()
+    assert order == ["ready"] * 5 + ["after"] * 2
+    for pair in pairs:
+        poller.forget(pair.number)
+        pair.close()
+
+
+async def test_what_follows_a_round_can_be_asked_for_outside_of_one(poller: Poller) -> None:
+    order: list[str] = []
+    poller.after_round(lambda: order.append("first"))
+    poller.after_round(lambda: order.append("second"))
+    assert order == []
+    await rounds()
+    assert order == ["first", "second"]
+
+
+async def test_who_asks_for_ever_is_called_in_passes_and_others_have_their_turn(poller: Poller) -> None:
+    called = 0
+
+    def again() -> None:
+        nonlocal called
+        called += 1
+        poller.after_round(again)
+
+    poller.after_round(again)
+    await asyncio.sleep(0)
+    first = called
+    assert 1 < first < 100
+    await rounds()
+    assert called > first
+
+
+async def test_a_failure_after_a_round_keeps_nobody_else_from_being_called(poller: Poller) -> None:
+    failures: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+    called: list[int] = []
+    poller.after_round(lambda: called.append(1 // 0))
+    poller.after_round(lambda: called.append(2))
+    await rounds()
+    assert called == [2]
+    assert isinstance(failures[0]["exception"], ZeroDivisionError)

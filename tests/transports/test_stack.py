@@ -20,9 +20,10 @@ from tests.transports.loops import (
     until,
 )
 
-from isthmus.config.model import ConnectOptions
+from isthmus.config.model import ConnectOptions, GatewayOptions
 from isthmus.errors import ConnectError
 from isthmus.transports import stack, stdio
+from isthmus.transports.span.limits import Budgets
 from isthmus.transports.tls import Kind
 from isthmus.uri import Address, parse
 
@@ -30,6 +31,8 @@ __all__ = ["event_loop_policy"]
 pytestmark = on_each_loop
 
 NETWORK = ("tcp", "ssl", "ws", "wss-aiofastnet", "wss-layer")
+WITH_SPAN = (*NETWORK, "ws-span")
+BUDGETS = Budgets.of(GatewayOptions())
 
 
 class Attempt:
@@ -39,9 +42,10 @@ class Attempt:
         tls: Kind = "layer" if kind.endswith("-layer") else "aiofastnet"
         self.above = Recorder()
         self.failures: list[ConnectError] = []
-        options = ConnectOptions(connect_timeout=seconds)
+        mode = "auto" if kind.endswith("-span") else "never"
+        options = ConnectOptions(connect_timeout=seconds, span_mode=mode)
         client = certificates()[1]
-        connector = stack.connector(address, options, lambda _: client, tls)
+        connector = stack.connector(address, options, lambda _: client, tls, BUDGETS)
         assert connector.address is address
         self.dial = connector.connect(self.above, self.failures.append)
         assert not self.above.events, "told before `connect` returned"
@@ -59,7 +63,7 @@ def at(kind: str, port: int) -> Address:
     return Address(kind.partition("-")[0], "127.0.0.1", port)
 
 
-@pytest.mark.parametrize("kind", NETWORK)
+@pytest.mark.parametrize("kind", WITH_SPAN)
 async def test_refused(kind: str) -> None:
     holder, port = refused_port()
     with holder, nothing_left_open():
@@ -68,7 +72,7 @@ async def test_refused(kind: str) -> None:
     assert error.status == 502
 
 
-@pytest.mark.parametrize("kind", NETWORK[1:])
+@pytest.mark.parametrize("kind", WITH_SPAN[1:])
 async def test_a_server_that_accepts_and_says_nothing(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, nothing_left_open():
         error = await Attempt(kind, at(kind, silent.getsockname()[1]), 0.2).failure()
@@ -80,7 +84,7 @@ async def test_a_server_that_accepts_and_says_nothing(kind: str) -> None:
         await turns(5)
 
 
-@pytest.mark.parametrize("kind", NETWORK)
+@pytest.mark.parametrize("kind", WITH_SPAN)
 async def test_a_server_that_does_not_accept_is_not_said_to_have_failed_a_handshake(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
         waiting = []
@@ -98,7 +102,7 @@ async def test_a_server_that_does_not_accept_is_not_said_to_have_failed_a_handsh
             each.close()
 
 
-@pytest.mark.parametrize("kind", NETWORK[1:])
+@pytest.mark.parametrize("kind", WITH_SPAN[1:])
 async def test_a_server_that_ends_the_connection_at_once(kind: str) -> None:
     with nothing_left_open(), socket.create_server(("127.0.0.1", 0)) as server:
         attempt = Attempt(kind, at(kind, server.getsockname()[1]))
@@ -115,7 +119,7 @@ async def test_a_certificate_that_nobody_vouches_for(kind: str) -> None:
         made = Stack(kind, Path(folder))
         stranger = ssl.create_default_context()
         failures: list[ConnectError] = []
-        connector = stack.connector(made.address, ConnectOptions(), lambda _: stranger, made.kind)
+        connector = stack.connector(made.address, ConnectOptions(), lambda _: stranger, made.kind, BUDGETS)
         connector.connect(Recorder(), failures.append)
         await until(lambda: failures)
         assert failures[0].status == 502
@@ -174,16 +178,20 @@ async def test_the_table_of_connectors() -> None:
         "unix:///s": (stack.SocketConnector, False),
         "ssl://h:1": (stack.TlsConnector, True),
         "tls://h:1": (stack.TlsConnector, True),
-        "ws://h/": (stack.WebSocketConnector, False),
-        "wss://h/": (stack.WebSocketConnector, True),
+        "ws://h/": (stack.SpanConnector, False),
+        "wss://h/": (stack.SpanConnector, True),
         "-": (stack.StdioConnector, False),
     }
     for text, (kind, secure) in table.items():
         made.clear()
-        assert type(stack.connector(parse(text), options, context, "aiofastnet")) is kind
+        assert type(stack.connector(parse(text), options, context, "aiofastnet", BUDGETS)) is kind
         assert made == ([options] if secure else [])
+    plain = ConnectOptions(span_mode="never")
+    for text in ("ws://h/", "wss://h/"):
+        made_plain = stack.connector(parse(text), plain, context, "aiofastnet", BUDGETS)
+        assert type(made_plain) is stack.WebSocketConnector
     with pytest.raises(AssertionError):
-        stack.connector(parse("http://h/"), options, context, "aiofastnet")
+        stack.connector(parse("http://h/"), options, context, "aiofastnet", BUDGETS)
 
 
 async def test_a_context_that_cannot_be_made_is_told_at_once() -> None:
@@ -191,7 +199,7 @@ async def test_a_context_that_cannot_be_made_is_told_at_once() -> None:
         raise ValueError("no such file")
 
     with pytest.raises(ValueError, match="no such file"):
-        stack.connector(parse("ssl://h:1"), ConnectOptions(), broken, "layer")
+        stack.connector(parse("ssl://h:1"), ConnectOptions(), broken, "layer", BUDGETS)
 
 
 class Standard:

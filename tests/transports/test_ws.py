@@ -17,8 +17,9 @@ from tests.websocket.recorder import Recorder as Frames
 
 from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError, StreamCut, StreamReset
-from isthmus.transports.base import Receiver
+from isthmus.transports.base import Transport
 from isthmus.transports.ws import WebSocketOpening, WebSocketTransport
+from isthmus.transports.ws_connect import start_plain
 from isthmus.uri import parse
 from isthmus.websocket.connection import Connection
 from isthmus.websocket.frames import FrameReader, Role, close_payload
@@ -555,15 +556,16 @@ class Opening:
         self.above = Recorder()
         self.failures: list[ConnectError] = []
         self.opened = 0
-        self.opening = WebSocketOpening(parse(url), ConnectOptions(), self._open, self.failures.append)
+        self.opening = WebSocketOpening(parse(url), self._open, self.failures.append)
         self.wire.right.start(self.server)
         with OnClock(self.wire):
             self.wire.left.start(self.opening)
         self.settle()
 
-    def _open(self) -> Receiver:
+    def _open(self, below: Transport, subprotocol: str | None, rest: bytearray) -> None:
         self.opened += 1
-        return self.above
+        assert subprotocol is None
+        start_plain(below, ConnectOptions(), self.above, rest)
 
     def settle(self) -> None:
         with OnClock(self.wire):
@@ -722,9 +724,7 @@ def test_cancel_while_waiting_for_the_answer() -> None:
 def test_cancel_before_the_connection_stands() -> None:
     opening = Opening.__new__(Opening)
     opening.failures = []
-    cancelled = WebSocketOpening(
-        parse("ws://gw.example.com/"), ConnectOptions(), Recorder, opening.failures.append
-    )
+    cancelled = WebSocketOpening(parse("ws://gw.example.com/"), lambda *_: None, opening.failures.append)
     assert not cancelled.asked
     cancelled.cancel()
     wire = Wire()

@@ -11,8 +11,8 @@ def applies(option: str, addresses: Iterable[Address], *, connecting: bool = Fal
     """Tell whether `option` (of accept- or connect-options) means anything for a service with `addresses`.
 
     An accept's bind is for its own scheme only; `tcp.*`, and `tcp.bind` where `addresses` are connected to
-    (`connecting`), for whatever goes over the network; `ssl.*` for schemes with TLS, `ws.*` for WebSocket,
-    `http.*` for all that begin with HTTP; the others are for every address.
+    (`connecting`), for whatever goes over the network; `ssl.*` for schemes with TLS, `ws.*` and `span.*` for
+    WebSocket, `http.*` for all that begin with HTTP; the others are for every address.
     """
     word, _, rest = option.partition(".")
     if rest == "bind" and not connecting:
@@ -21,7 +21,7 @@ def applies(option: str, addresses: Iterable[Address], *, connecting: bool = Fal
         return any(not address.kind.local for address in addresses)
     if word == "ssl":
         return any(address.kind.secure for address in addresses)
-    if word == "ws":
+    if word in ("ws", "span"):
         return any(address.scheme in ("ws", "wss") for address in addresses)
     if word == "http":
         return any(address.kind.web for address in addresses)

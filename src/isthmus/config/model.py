@@ -26,6 +26,9 @@ from isthmus.config.units import NotAllowed, shown
 from isthmus.errors import UriError
 from isthmus.uri import Address
 
+MAXIMUM_CARRIERS = 16
+"""WebSockets that one span session may have (docs/span.md section 7)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bind:
@@ -171,6 +174,14 @@ def _file(value: Any) -> Path:
     raise NotAllowed(f"{shown(value)} is not a file name", "a path, relative to this file's folder")
 
 
+def _carriers(value: Any) -> int:
+    if value == "auto":
+        return 0
+    if not isinstance(value, (int, str)) or not 0 <= units.count(value) <= MAXIMUM_CARRIERS:
+        raise NotAllowed(f"{shown(value)} is no number of WebSockets", f"auto, or 1 to {MAXIMUM_CARRIERS}")
+    return units.count(value)
+
+
 Uri = Annotated[Address, BeforeValidator(_address)]
 BindValue = Annotated[Bind, BeforeValidator(_bind)]
 LocalBindValue = Annotated[Bind, BeforeValidator(_local_bind)]
@@ -230,6 +241,8 @@ def options_of(section: Section) -> Iterator[Option]:
             value = units.format_duration(value)
         elif value is not None and units.rate in readers:
             value = units.format_rate(value)
+        elif _carriers in readers:
+            value = value or "auto"
         yield Option(info.alias or name, value, default)
 
 
@@ -259,7 +272,22 @@ class TlsOptions(Section):
     """
 
 
-class AcceptOptions(TlsOptions):
+class SpanOptions(TlsOptions):
+    """Options of span (docs/span.md) that an accept and a connect share; for ws and wss (isthmus)."""
+
+    span_mode: Literal["auto", "required", "never"] = Field("auto", alias="span.mode")
+    """Whether streams outlive their WebSocket: where the peer can, always (others are refused), never."""
+    span_grace: Duration = Field(300.0, alias="span.grace", gt=0, le=86_400)
+    """How long streams wait for a WebSocket to come back; the smaller of both sides holds."""
+    span_ping_deadline: Duration = Field(10.0, alias="span.ping.deadline", ge=0.1, le=3_600)
+    """After how long without a sign of life a WebSocket is given up; it is pinged at half of that."""
+    span_maximum_streams: Count = Field(10_000, alias="span.maximum.streams", ge=1, le=1_000_000)
+    """How many streams the peer may have open at once in one session; one more is reset."""
+    span_maximum_window: Size = Field(16 * 1024 * 1024, alias="span.maximum.window", ge=64 * 1024, le=1 << 30)
+    """The most that one stream may have under way towards this side."""
+
+
+class AcceptOptions(SpanOptions):
     """`accept-options` of a service (or of `service-defaults`)."""
 
     tcp_bind: BindValue | None = Field(None, alias="tcp.bind")
@@ -288,8 +316,13 @@ class AcceptOptions(TlsOptions):
         return bind
 
 
-class ConnectOptions(TlsOptions):
+class ConnectOptions(SpanOptions):
     """`connect-options` of a service (or of `service-defaults`)."""
+
+    span_carriers: Annotated[int, BeforeValidator(_carriers)] = Field(0, alias="span.carriers")
+    """How many WebSockets carry one session. 0, written `auto`: one, and up to four where it is the limit."""
+    websocket_mask: Literal["always", "agreed"] = Field("always", alias="ws.mask")
+    """`agreed` spares the work of masking where the peer is an isthmus that ended the TLS itself."""
 
     connect_timeout: Duration = Field(10.0, alias="connect.timeout", gt=0)
     """How long reaching the far side may take in all: name, TCP, TLS and handshake (isthmus)."""
@@ -432,6 +465,17 @@ class GatewayOptions(Section):
     """How long a client may take for TLS and its first request head."""
     http_maximum_head_size: Size = Field(16 * 1024, alias="http.maximum.head.size", ge=1024, le=1024 * 1024)
     event_loop: Literal["auto", "uvloop", "asyncio"] = Field("auto", alias="event.loop")
+    span_node: str | None = Field(None, alias="span.node", max_length=200)
+    """What tells this gateway from others behind one balancer, the same after a restart (isthmus).
+
+    None: made of this machine's identity and the addresses that are listened on.
+    """
+    span_maximum_sessions: Count = Field(10_000, alias="span.maximum.sessions", ge=1)
+    """Span sessions of one accept; one more is told to come later."""
+    span_receive_budget: Size = Field(64 * 1024 * 1024, alias="span.receive.budget", ge=0)
+    """What the windows of all streams may take together, beyond 64 KiB for each."""
+    span_send_budget: Size = Field(64 * 1024 * 1024, alias="span.send.budget", ge=0)
+    """What may be kept of all streams until it is acknowledged, beyond 64 KiB for each."""
     tls_transport: Literal["aiofastnet", "layer"] = Field("aiofastnet", alias="tls.transport")
     """What speaks TLS for ws, wss, http and https: aiofastnet, or isthmus's own layer over the ssl module."""
 

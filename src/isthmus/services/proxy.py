@@ -132,11 +132,12 @@ class ProxyRelay(Relay):
             incoming.accept(self.accepted)
             return
         self._incoming = incoming
-        self.connect()
+        incoming.gone = self._client_gone
+        self.connect(origin=incoming.peer, early=incoming.early and self.service.recovery is None)
 
-    def connect(self) -> None:
+    def connect(self, *, origin: str = "", early: bool = False) -> None:
         """Begin to reach the destination."""
-        self._dial = self.service.connector.connect(self.connected, self._failed)
+        self._dial = self.service.connector.connect(self.connected, self._failed, origin=origin, early=early)
 
     def half_made(self, half: Half) -> None:
         if half is self.connected:
@@ -154,7 +155,19 @@ class ProxyRelay(Relay):
         if half is self.accepted and self._dial is not None:
             self._dial.cancel()
             self._dial = None
+        if isinstance(error, ConnectError):
+            self._warn(error)
         super().half_lost(half, error)
+
+    def _client_gone(self) -> None:
+        """The client has left before it was answered: there is nobody to connect for."""
+        self._incoming = None
+        self._refused = True
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
+        self.abort()
+        self.finish_if_over()
 
     def finished(self) -> None:
         if self.error is not None:

@@ -90,7 +90,7 @@ def _say_of(session: Session, carrier: Carrier, message: Message, stream: Stream
             session.counters.acks_sent += 1
             stream.needs &= ~NEEDS_ACK
             stream.answer_slot = carrier.slot
-            stream.end_acknowledged = receive.complete
+            stream.end_acknowledged = receive.done
     return True
 
 

@@ -61,8 +61,13 @@ class ReceiveSide:
 
     @property
     def acknowledged(self) -> int:
-        """What ACK says is received: the end counts as one byte more."""
-        return self.received + 1 if self.received == self.final else self.received
+        """What ACK says is received: the end counts as one byte more, when the application has had all."""
+        return self.received + 1 if self.consumed == self.final else self.received
+
+    @property
+    def done(self) -> bool:
+        """Whether the application has had everything up to the final offset."""
+        return self.consumed == self.final
 
     @property
     def held(self) -> int:

@@ -231,7 +231,8 @@ class Session:
         if stream.over:
             return
         best = self.round_trip()
-        if stream.receive.consume(size, self.now, best) and stream.opened:
+        receive = stream.receive
+        if (receive.consume(size, self.now, best) and stream.opened) or receive.done:
             self.outbox.say(stream, NEEDS_ACK)
 
     def reset(self, stream: Stream, code: int = Code.CANCEL, text: str = "") -> None:

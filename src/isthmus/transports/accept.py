@@ -24,7 +24,9 @@ class SocketIncoming:
     `rate` is the most that is sent to the client, in bytes a second; None: as much as goes.
     """
 
-    __slots__ = ("_loop", "_rate", "_socket", "address")
+    __slots__ = ("_loop", "_rate", "_socket", "address", "gone")
+
+    early = True
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class SocketIncoming:
         rate: int | None = None,
     ) -> None:
         self.address = address
+        self.gone: Callable[[], None] | None = None  # nothing is read yet, so it is not found out
         self._rate = rate
         self._loop = loop
         self._socket = accepted
@@ -63,10 +66,13 @@ class StreamIncoming:
     receiver.
     """
 
-    __slots__ = ("_gone", "_lost", "_offer", "_rate", "_transport", "address")
+    __slots__ = ("_gone", "_lost", "_offer", "_rate", "_transport", "address", "gone")
+
+    early = True
 
     def __init__(self, address: Address, offer: Offer, rate: int | None = None) -> None:
         self.address = address
+        self.gone: Callable[[], None] | None = None
         self._rate = rate
         self._offer = offer
         self._transport: Transport | None = None
@@ -97,6 +103,9 @@ class StreamIncoming:
     def connection_lost(self, error: Exception | None) -> None:
         self._gone = True
         self._lost = error
+        gone, self.gone = self.gone, None
+        if gone is not None:
+            gone()
 
     def accept(self, receiver: Receiver) -> None:
         transport = self._transport

@@ -107,10 +107,18 @@ class Incoming(Protocol):
 
     address: Address
     """The accept's public address."""
+    gone: Callable[[], None] | None
+    """Set it to be told, once, that the client has left before it was answered, where that is found out."""
 
     @property
     def peer(self) -> str:
         """Who connects, for the log: `10.0.0.7:51324`."""
+
+    @property
+    def early(self) -> bool:
+        """Whether it may be accepted before its destination is known to answer: it then sees a reset, as any
+        TCP client does. A Web client waits for its answer, which is to be the right one.
+        """
 
     def accept(self, receiver: Receiver) -> None:
         """Answer it (a WebSocket client gets its 101); calls `receiver.connection_made` before it returns."""
@@ -131,10 +139,24 @@ class Connector(Protocol):
 
     address: Address
 
-    def connect(self, receiver: Receiver, failed: Callable[[ConnectError], None]) -> Dial:
+    def connect(
+        self,
+        receiver: Receiver,
+        failed: Callable[[ConnectError], None],
+        *,
+        origin: str = "",
+        early: bool = False,
+    ) -> Dial:
         """Begin to connect. Either `receiver.connection_made` or `failed` comes, once, and not before this
         returns.
+
+        `origin` is the address of the client it is for, where the far side wants to know. With `early`,
+        `connection_made` may come before the far side has answered; a `ConnectError` is then given to
+        `connection_lost`.
         """
+
+    def close(self) -> None:
+        """Let go of what is kept for connections to come; those that stand are over already."""
 
 
 class HttpHandler(Protocol):

@@ -2,6 +2,7 @@
 
     asked for                        there is                  answered with
     ------------------------------------------------------------------------------------------------
+    a WebSocket that offers span     a ws accept, same path    101: it carries a session (span.mode)
     a WebSocket                      a ws accept, same path    the service's answer: 101, 502, 503, 504
     a WebSocket, foreign Origin      a ws accept               403, unless a cross-site-constraint allows it
     a WebSocket, wrongly             a ws accept               400, 405, 426 or 505, as RFC 6455 4.2.2 says
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from isthmus.config.model import AcceptOptions
 from isthmus.errors import ConnectError
+from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports.base import HttpHandler, Incoming, Receiver, Transport, peer_name
 from isthmus.transports.cross_site import CrossSite, without_default_port
 from isthmus.transports.rate import limited
@@ -41,6 +43,7 @@ from isthmus.websocket.handshake import (
 
 if TYPE_CHECKING:
     from isthmus.transports.http import HttpBridge
+    from isthmus.transports.span.accept import SpanAccept
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,8 @@ class WebSocketRoute:
     offer: Callable[[Incoming], None]
     cross_site: CrossSite = field(default_factory=CrossSite)
     """Pages of which other sites may come in: of none."""
+    span: SpanAccept | None = None
+    """Who takes WebSockets that carry span; None: span is not spoken here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +178,16 @@ class FirstRequest:
         router = self._front.router
         websocket = router.find_websocket(request.host, request.path)
         if websocket is not None and (is_upgrade(request) or self._front.bridge is None):
-            upgrade = accept_upgrade(request)
+            span = websocket.span
+            upgrade = accept_upgrade(request, subprotocols=(SUBPROTOCOL,) if span is not None else ())
             if not websocket.cross_site.allows(request.get("origin"), request.host):
                 raise HandshakeError(403, "pages of other sites may not connect here")
-            self._offer(websocket, upgrade)
+            if span is not None and upgrade.subprotocol is not None:
+                self._carry(websocket, span, upgrade)
+            elif websocket.options.span_mode == "required":
+                raise HandshakeError(400, f"only {SUBPROTOCOL} is spoken here")
+            else:
+                self._offer(websocket, upgrade)
         elif self._front.bridge is not None:
             route = router.find_http(request.host, request.path)
             transport = limited(self._end(), None if route is None else route.rate)
@@ -193,6 +204,14 @@ class FirstRequest:
         incoming = WebSocketIncoming(route, upgrade, transport)
         transport.set_receiver(incoming)
         route.offer(incoming)
+
+    def _carry(self, route: WebSocketRoute, span: SpanAccept, upgrade: Upgrade) -> None:
+        if self._reader.rest:
+            raise HandshakeError(400, "data before the handshake was answered")
+        transport = self._end()
+        transport.pause_reading()
+        transport.write(upgrade.response())
+        span.take(limited(transport, route.options.tcp_maximum_outbound_rate))
 
     def _refuse(self, error: HandshakeError) -> None:
         transport = self._end()
@@ -222,10 +241,13 @@ class FirstRequest:
 class WebSocketIncoming:
     """A right WebSocket handshake, offered to a service, not answered yet."""
 
-    __slots__ = ("_gone", "_lost", "_route", "_transport", "_upgrade", "address")
+    __slots__ = ("_gone", "_lost", "_route", "_transport", "_upgrade", "address", "gone")
+
+    early = False
 
     def __init__(self, route: WebSocketRoute, upgrade: Upgrade, transport: Transport) -> None:
         self.address = route.address
+        self.gone: Callable[[], None] | None = None
         self._route = route
         self._upgrade = upgrade
         self._transport = transport
@@ -280,6 +302,9 @@ class WebSocketIncoming:
         """The client is gone, which is told to whoever accepts it; the transport drops what it is given."""
         self._gone = True
         self._lost = error
+        gone, self.gone = self.gone, None
+        if gone is not None:
+            gone()
 
 
 def _same_host(address: Address, host: str) -> bool:

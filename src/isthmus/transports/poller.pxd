@@ -2,7 +2,18 @@
 cimport cython
 
 
-cdef class EpollPoller:
+cdef class _Rounds:
+    cdef object _loop
+    cdef list _after
+    cdef bint _in_round
+    cdef bint _ending
+
+    cpdef after_round(self, callback)
+    @cython.locals(callbacks=list)
+    cpdef _end_round(self)
+
+
+cdef class EpollPoller(_Rounds):
     cdef object _epoll
     cdef dict _watchers
 
@@ -12,3 +23,8 @@ cdef class EpollPoller:
 
     @cython.locals(watchers=dict)
     cpdef _ready(self)
+
+
+cdef class LoopPoller(_Rounds):
+    cdef dict _watchers
+    cdef dict _wanted

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -19,6 +20,8 @@ HANG_UP = 16
 """Bits of what is wanted (READ, WRITE) and of what happened (all); the values are epoll's."""
 
 _EVENTS_AT_A_TIME = 256
+_PASSES_AT_A_TIME = 16
+"""How often what is called after a round may ask for more of that round, before the loop goes on."""
 
 
 class Watcher(Protocol):
@@ -40,13 +43,57 @@ class Poller(Protocol):
     def forget(self, descriptor: int) -> None:
         """Tell nothing any more."""
 
+    def after_round(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, when what is ready now has been handled.
 
-class EpollPoller:
+        It is for those who gather what a round of events makes them write, to send it at once. What is asked
+        for by such a callback follows the same round, up to 16 times in a row, then the next one. What a
+        callback raises goes to the loop's exception handler.
+        """
+
+
+class _Rounds:
+    """The part of `Poller` that both have: what is called when a round of events is over."""
+
+    __slots__ = ("_after", "_ending", "_in_round", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._after: list[Callable[[], None]] = []
+        self._in_round = False  # `_end_round` will be called without being asked for
+        self._ending = False  # `_end_round` runs, or the loop will call it
+
+    def after_round(self, callback: Callable[[], None]) -> None:
+        self._after.append(callback)
+        if not self._in_round and not self._ending:
+            self._ending = True
+            self._loop.call_soon(self._end_round)
+
+    def _end_round(self) -> None:
+        self._in_round = False
+        self._ending = True
+        for _ in range(_PASSES_AT_A_TIME):
+            callbacks, self._after = self._after, []
+            for callback in callbacks:
+                try:
+                    callback()
+                except Exception as error:
+                    self._loop.call_exception_handler(
+                        {"message": "what follows a round failed", "exception": error}
+                    )
+            if not self._after:
+                self._ending = False
+                return
+        self._loop.call_soon(self._end_round)
+
+
+class EpollPoller(_Rounds):
     """The poller where there is epoll."""
 
     __slots__ = ("_epoll", "_watchers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
         self._epoll = select.epoll()
         self._watchers: dict[int, Watcher] = {}
         loop.add_reader(self._epoll.fileno(), self._ready)
@@ -64,20 +111,26 @@ class EpollPoller:
 
     def _ready(self) -> None:
         watchers = self._watchers
-        for descriptor, events in self._epoll.poll(0, _EVENTS_AT_A_TIME):
-            # One that was forgotten for an earlier event of this round has nobody to be told.
-            watcher = watchers.get(descriptor)
-            if watcher is not None:
-                watcher.ready(events)
+        self._in_round = True
+        try:
+            for descriptor, events in self._epoll.poll(0, _EVENTS_AT_A_TIME):
+                # One that was forgotten for an earlier event of this round has nobody to be told.
+                watcher = watchers.get(descriptor)
+                if watcher is not None:
+                    watcher.ready(events)
+        finally:
+            self._in_round = False
+            if self._after and not self._ending:
+                self._end_round()
 
 
-class LoopPoller:
+class LoopPoller(_Rounds):
     """The poller where there is no epoll. Errors are told as something to read."""
 
-    __slots__ = ("_loop", "_wanted", "_watchers")
+    __slots__ = ("_wanted", "_watchers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        super().__init__(loop)
         self._watchers: dict[int, Watcher] = {}
         self._wanted: dict[int, int] = {}
 

@@ -4,11 +4,13 @@ scheme      connect                                     accept
 --------------------------------------------------------------------------------------------------
 tcp, unix   socket                                      socket
 ssl, tls    socket, TLS                                 socket, TLS
-ws          socket, WebSocket                           socket, front (Host, path, Upgrade), WebSocket
-wss         socket, TLS, WebSocket                      socket, TLS, front, WebSocket
+ws          socket, WebSocket, span                     socket, front (Host, path, Upgrade), WebSocket, span
+wss         socket, TLS, WebSocket, span                socket, TLS, front, WebSocket, span
 http        -                                           socket, front, HTTP
 https       -                                           socket, TLS, front, HTTP
 stdio       this process's standard input and output    the same, once
+
+Span is there where both sides speak it (`span.mode`).
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
 from isthmus.transports import stdio
 from isthmus.transports.base import Connector, Dial, Receiver
-from isthmus.transports.dial import SocketDial, no_answer
+from isthmus.transports.dial import SocketDial
+from isthmus.transports.span.connect import SpanConnector
+from isthmus.transports.span.limits import Budgets
 from isthmus.transports.tcp import TcpTransport
-from isthmus.transports.ws import WebSocketOpening
+from isthmus.transports.ws_connect import WebSocketConnector
 from isthmus.uri import Address
 
 if TYPE_CHECKING:
@@ -44,7 +48,7 @@ class SocketConnector:
         self._local = options.tcp_bind
         self._loop = asyncio.get_running_loop()
 
-    def connect(self, receiver: Receiver, failed: Failed) -> Dial:
+    def connect(self, receiver: Receiver, failed: Failed, *, origin: str = "", early: bool = False) -> Dial:
         loop = self._loop
         dial = SocketDial(
             loop,
@@ -56,6 +60,9 @@ class SocketConnector:
         )
         dial.start()
         return dial
+
+    def close(self) -> None:
+        """Nothing is kept."""
 
 
 class _Stages:
@@ -90,7 +97,7 @@ class TlsConnector:
         self._kind = kind
         self._loop = asyncio.get_running_loop()
 
-    def connect(self, receiver: Receiver, failed: Failed) -> Dial:
+    def connect(self, receiver: Receiver, failed: Failed, *, origin: str = "", early: bool = False) -> Dial:
         stages = _Stages()
         deadline = self._loop.time() + self._timeout
 
@@ -110,79 +117,8 @@ class TlsConnector:
         dial.start()
         return stages
 
-
-class WebSocketConnector:
-    """Connects ws and wss addresses over a connector for what lies below."""
-
-    def __init__(self, below: Connector, options: ConnectOptions) -> None:
-        self.address = below.address
-        self._below = below
-        self._options = options
-        self._loop = asyncio.get_running_loop()
-
-    def connect(self, receiver: Receiver, failed: Failed) -> Dial:
-        dial = _WebSocketDial(self._loop, self.address, self._options, receiver, failed)
-        dial.start(self._below)
-        return dial
-
-
-class _WebSocketDial:
-    """One connect of a WebSocket: what lies below, then the handshake, all within `connect.timeout`."""
-
-    __slots__ = ("_address", "_below", "_failed", "_opening", "_receiver", "_timeout", "_timer")
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        address: Address,
-        options: ConnectOptions,
-        receiver: Receiver,
-        failed: Failed,
-    ) -> None:
-        self._address = address
-        self._failed = failed
-        self._receiver = receiver
-        self._timeout = options.connect_timeout
-        self._opening = WebSocketOpening(
-            address,
-            options,
-            opened=self._opened,
-            failed=self._failed_once,
-        )
-        self._below: Dial | None = None
-        self._timer = loop.call_later(self._timeout, self._timed_out)
-
-    def start(self, below: Connector) -> None:
-        self._below = below.connect(self._opening, self._failed_once)
-
-    def cancel(self) -> None:
-        self._timer.cancel()
-        self._opening.cancel()
-        if self._below is not None:
-            self._below.cancel()
-            self._below = None
-
-    def _opened(self) -> Receiver:
-        self._timer.cancel()
-        self._below = None
-        return self._receiver
-
-    def _failed_once(self, error: ConnectError) -> None:
-        self.cancel()
-        self._failed(error)
-
-    def _timed_out(self) -> None:
-        if not self._opening.asked:
-            self._failed_once(no_answer(self._address, self._timeout))
-            return
-        self._failed_once(
-            ConnectError(
-                f"Unable to connect to {self._address}: "
-                f"no answer to the WebSocket handshake within {self._timeout:g} s",
-                status=504,
-                hint="check that a WebSocket server listens there",
-            )
-        )
+    def close(self) -> None:
+        """Nothing is kept."""
 
 
 class StdioConnector:
@@ -191,7 +127,7 @@ class StdioConnector:
     def __init__(self, address: Address) -> None:
         self.address = address
 
-    def connect(self, receiver: Receiver, failed: Failed) -> Dial:
+    def connect(self, receiver: Receiver, failed: Failed, *, origin: str = "", early: bool = False) -> Dial:
         loop = asyncio.get_running_loop()
 
         def begin() -> None:
@@ -204,17 +140,22 @@ class StdioConnector:
 
         return loop.call_soon(begin)
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
 
 def connector(
     address: Address,
     options: ConnectOptions,
     client_context: ClientContext,
     tls_kind: Kind,
+    budgets: Budgets,
 ) -> Connector:
-    """Return what connects to `address`. `client_context` is asked for the TLS settings of each secure
-    connection, and once at once.
+    """Return what connects to `address`.
 
-    Must be called on the running loop. Raises what `client_context` raises.
+    `client_context` is asked for the TLS settings of each secure connection, and once at once; `budgets` are
+    what the streams of all connectors share. Must be called on the running loop. Raises what `client_context`
+    raises.
     """
     match address.scheme:
         case "tcp" | "unix":
@@ -223,11 +164,16 @@ def connector(
             # A stream needs half-close, which only the layer has.
             return TlsConnector(address, options, client_context, "layer")
         case "ws":
-            return WebSocketConnector(SocketConnector(address, options), options)
+            return _websocket(SocketConnector(address, options), options, budgets)
         case "wss":
-            below = TlsConnector(address, options, client_context, tls_kind)
-            return WebSocketConnector(below, options)
+            return _websocket(TlsConnector(address, options, client_context, tls_kind), options, budgets)
         case "stdio":
             return StdioConnector(address)
         case _:
             raise AssertionError(f"the configuration let {address} through as a connect")
+
+
+def _websocket(below: Connector, options: ConnectOptions, budgets: Budgets) -> Connector:
+    if options.span_mode == "never":
+        return WebSocketConnector(below, options)
+    return SpanConnector(below, options, budgets)

@@ -18,7 +18,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError, StreamCut, StreamReset
 from isthmus.transports.base import Receiver, Transport, peer_name
 from isthmus.transports.tcp import in_flight
@@ -337,24 +336,24 @@ class WebSocketTransport:
 class WebSocketOpening:
     """The client's side of a handshake: the receiver of a new connection until the server has answered.
 
-    Either `opened` is called, which returns the receiver of the `WebSocketTransport`, or `failed`, once.
+    Either `opened` is called, with the connection, the subprotocol that the server chose and what came behind
+    its answer, or `failed`, once. `opened` must give the connection another receiver.
     """
 
-    __slots__ = ("_address", "_below", "_done", "_failed", "_handshake", "_opened", "_options", "_reader")
+    __slots__ = ("_address", "_below", "_done", "_failed", "_handshake", "_opened", "_reader")
 
     def __init__(
         self,
         address: Address,
-        options: ConnectOptions,
-        opened: Callable[[], Receiver],
+        opened: Callable[[Transport, str | None, bytearray], None],
         failed: Callable[[ConnectError], None],
+        subprotocols: Sequence[str] = (),
     ) -> None:
         self._address = address
-        self._options = options
         self._opened = opened
         self._failed = failed
         self._done = False
-        self._handshake = ClientHandshake(address.authority, address.target)
+        self._handshake = ClientHandshake(address.authority, address.target, subprotocols=subprotocols)
         self._reader = HeadReader()
         self._below: Transport | None = None
 
@@ -377,28 +376,15 @@ class WebSocketOpening:
                 if response.interim:
                     view = memoryview(rest)
                     continue
-                self._handshake.verify(response)
+                subprotocol = self._handshake.verify(response)
             except HandshakeError as error:
                 self._fail(error.reason, 504 if error.status == 504 else 502, error)
                 return
-            self._open(rest)
+            below, self._below = self._below, None
+            self._done = True
+            if below is not None:
+                self._opened(below, subprotocol, rest)
             return
-
-    def _open(self, rest: bytearray) -> None:
-        below, self._below = self._below, None
-        self._done = True
-        if below is None:
-            return
-        opened = WebSocketTransport(
-            below,
-            Role.CLIENT,
-            self._options.websocket_maximum_message_size,
-            self._options.websocket_close_timeout,
-            self._options.websocket_inactivity_timeout,
-        )
-        opened.start(self._opened())
-        if rest:
-            opened.data_received(memoryview(rest))
 
     def eof_received(self) -> None:
         self._fail("it ended the connection without an answer to the WebSocket handshake", 502, None)

@@ -12,6 +12,10 @@ cdef void xor(uint8_t *out, const uint8_t *data, Py_ssize_t size, const uint8_t 
     cdef uint8_t[8] turned
     cdef uint64_t word, mask
     cdef Py_ssize_t i
+    if key[0] == 0 and key[1] == 0 and key[2] == 0 and key[3] == 0:
+        if out != data:
+            memcpy(out, data, size)
+        return
     for i in range(8):
         turned[i] = key[(i + phase) & 3]
     memcpy(&mask, turned, 8)
@@ -51,5 +55,29 @@ def masked(bytes header not None, data, bytes key not None):
         memcpy(out, PyBytes_AS_STRING(header), start)
         xor(out + start, <const uint8_t *> view.buf, view.len, <const uint8_t *> PyBytes_AS_STRING(key), 0)
     finally:
+        PyBuffer_Release(&view)
+    return frame
+
+
+def masked_parts(bytes header not None, parts, bytes key not None):
+    cdef Py_buffer view
+    cdef Py_ssize_t start = len(header), total = start, position = start
+    cdef bytes frame
+    cdef uint8_t *out
+    if len(key) != 4:
+        raise ValueError("a mask key has 4 bytes")
+    for part in parts:
+        total += len(part)
+    frame = PyBytes_FromStringAndSize(NULL, total)
+    out = <uint8_t *> PyBytes_AS_STRING(frame)
+    memcpy(out, PyBytes_AS_STRING(header), start)
+    for part in parts:
+        PyObject_GetBuffer(part, &view, PyBUF_SIMPLE)
+        if view.len > total - position:  # not a buffer of bytes, so that its length said something else
+            PyBuffer_Release(&view)
+            raise ValueError("a part is larger than its length says")
+        xor(out + position, <const uint8_t *> view.buf, view.len,
+            <const uint8_t *> PyBytes_AS_STRING(key), (position - start) & 3)
+        position += view.len
         PyBuffer_Release(&view)
     return frame

@@ -3,7 +3,7 @@ cimport cython
 
 from isthmus.websocket.frames cimport FrameReader, header
 
-cdef object apply_mask, masked
+cdef object apply_mask, masked, masked_parts
 
 cdef int _BINARY, _PONG, _MAXIMUM_CONTROL
 cdef Py_ssize_t _GATHER_BELOW
@@ -36,6 +36,9 @@ cdef class Connection:
 
     @cython.locals(size=Py_ssize_t, limit=Py_ssize_t, start=Py_ssize_t, buffers=list)
     cpdef list send_data(self, data)
+
+    @cython.locals(size=Py_ssize_t, start=bytes)
+    cpdef list send_message(self, list parts, bytes key=*)
 
     @cython.locals(key=bytes, start=bytes)
     cdef _add_frame(self, list buffers, int opcode, data, Py_ssize_t size)

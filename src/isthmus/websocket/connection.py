@@ -30,7 +30,7 @@ from isthmus.websocket.frames import (
     close_payload,
     header,
 )
-from isthmus.websocket.mask import Buffer, apply_mask, masked
+from isthmus.websocket.mask import Buffer, apply_mask, masked, masked_parts
 
 
 class State(Enum):
@@ -80,6 +80,9 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 
 DEFAULT_MAXIMUM_MESSAGE_SIZE = 128 * 1024  # Kaazing's ws.maximum.message.size
 DEFAULT_MAXIMUM_FRAME_SIZE = 64 * 1024
+
+UNMASKED = bytes(4)
+"""The key that changes nothing: only for two peers that agreed on it inside TLS."""
 
 _BINARY = 2
 _PONG = 10
@@ -222,6 +225,29 @@ class Connection:
             self._add_frame(buffers, _BINARY, piece, len(piece))
             start += limit
         return buffers
+
+    def send_message(self, parts: list[Buffer], key: bytes | None = None) -> list[Buffer]:
+        """Return the buffers that carry `parts`, one after the other, as one binary message in one frame.
+
+        Write them in order, as one gathered write. A server's share memory with `parts`, which must stay
+        unchanged until they are written; a client's are masked copies, with `key` where it is given. Raises
+        LocalError as `send_data` does.
+        """
+        if not self._may_send:
+            self._move(Event.SEND)
+        size = 0
+        for part in parts:
+            size += len(part)
+        if self._client:
+            if key is None:
+                key = _keys.take()
+            elif key == UNMASKED:
+                return [header(_BINARY, size, True, key), *parts]
+            return [masked_parts(header(_BINARY, size, True, key), parts, key)]
+        start = header(_BINARY, size)
+        if len(parts[0]) < _GATHER_BELOW:
+            return [start + parts[0], *parts[1:]]
+        return [start, *parts]
 
     def send_text(self, text: str) -> list[Buffer]:
         """Return the buffers that carry `text` as one message in one frame; otherwise as `send_data`."""

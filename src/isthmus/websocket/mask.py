@@ -1,12 +1,13 @@
 """Masking (RFC 6455 5.3): XOR of a payload with a four-byte key.
 
-`apply_mask` and `masked` are compiled (`_mask.pyx`) where the extension was built and are the plain functions
-below elsewhere; both do the same. ISTHMUS_PURE=1 in the environment forces the plain ones.
+`apply_mask`, `masked` and `masked_parts` are compiled (`_mask.pyx`) where the extension was built and are the
+plain functions below elsewhere; both do the same. ISTHMUS_PURE=1 in the environment forces the plain ones.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -49,8 +50,14 @@ def plain_masked(header: bytes, data: Buffer, key: bytes) -> bytes:
     return header + _xor(data, key)
 
 
+def plain_masked_parts(header: bytes, parts: Sequence[Buffer], key: bytes) -> bytes:
+    """Return `header` followed by all `parts`, masked with `key` as one payload; they stay as they are."""
+    return plain_masked(header, b"".join(parts), key)
+
+
 apply_mask = plain_apply_mask
 masked = plain_masked
+masked_parts = plain_masked_parts
 if os.environ.get("ISTHMUS_PURE") != "1":
     try:
         from isthmus.websocket import _mask
@@ -59,5 +66,6 @@ if os.environ.get("ISTHMUS_PURE") != "1":
     else:
         apply_mask = _mask.apply_mask
         masked = _mask.masked
+        masked_parts = _mask.masked_parts
 
 COMPILED = apply_mask is not plain_apply_mask

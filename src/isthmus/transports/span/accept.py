@@ -1,0 +1,190 @@
+"""Accepting span: the sessions that clients hold with one ws or wss accept (docs/span.md).
+
+A session belongs to one accept and one identity. Its streams are offered to the accept's service like any
+other connection, and each holds a place among `maximum.connections`, from its OPEN until its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from isthmus.config.model import AcceptOptions, GatewayOptions
+from isthmus.span import Code, Session, Sessions, Stream
+from isthmus.transports.base import Incoming, Transport
+from isthmus.transports.listen import Quota
+from isthmus.transports.span.incoming import SpanIncoming
+from isthmus.transports.span.limits import Budgets, limits_of
+from isthmus.transports.span.session import SessionDriver
+from isthmus.transports.span.stream import SpanStream
+from isthmus.transports.span.websocket import CarrierWebSocket
+from isthmus.uri import Address
+from isthmus.websocket.frames import Role
+
+log = logging.getLogger(__name__)
+
+ANONYMOUS = ""
+"""The identity of whoever has not said who he is."""
+
+
+class SpanAccept:
+    """The sessions of one accept. `sessions.place` is to be set before the first comes."""
+
+    def __init__(
+        self,
+        address: Address,
+        options: AcceptOptions,
+        gateway: GatewayOptions,
+        offer: Callable[[Incoming], None],
+        *,
+        quota: Quota,
+        budgets: Budgets,
+    ) -> None:
+        self.address = address
+        self.loop = asyncio.get_running_loop()
+        self.quota = quota
+        self.offer = offer
+        self.drivers: set[ServerSession] = set()
+        self._handshaking: set[CarrierWebSocket] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._going = False
+        self.sessions = Sessions(
+            self._accepted,
+            limits_of(options, handshake_timeout=gateway.http_head_timeout),
+            maximum=gateway.span_maximum_sessions,
+            maximum_handshakes=gateway.maximum_connections,
+            receive_budget=budgets.receive,
+            send_budget=budgets.send,
+        )
+
+    def take(self, below: Transport, identity: str = ANONYMOUS) -> None:
+        """Use a WebSocket that was accepted with the subprotocol; it is paused."""
+        websocket = CarrierWebSocket(below, Role.SERVER, self.sessions.limits.maximum_message, self)
+        self._handshaking.add(websocket)
+        carrier = self.sessions.carrier_opened(str(self.address), identity, websocket, time.monotonic())
+        websocket.begin(carrier)
+        self._set_timer()
+
+    def go_away(self) -> None:
+        """Take no new streams; a session ends with its last one."""
+        self._going = True
+        for driver in list(self.drivers):
+            driver.session.go_away()
+
+    def stop(self) -> None:
+        """End every session."""
+        for driver in list(self.drivers):
+            driver.session.end(Code.GOING, "the gateway is stopping")
+        for websocket in list(self._handshaking):
+            websocket.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _accepted(self, session: Session) -> ServerSession:
+        driver = ServerSession(self, session)
+        self.drivers.add(driver)
+        return driver
+
+    # --- carriers that belong to no session yet
+
+    def _set_timer(self) -> None:
+        if self._timer is None:
+            due = self.sessions.next_deadline()
+            if due < math.inf:
+                wait = max(0.0, due - time.monotonic())
+                self._timer = self.loop.call_later(wait, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.sessions.timeout(time.monotonic())
+        self._set_timer()
+
+    # --- from carriers (CarrierOwner)
+
+    def carrier_established(self, websocket: CarrierWebSocket) -> None:
+        self._handshaking.discard(websocket)
+        carrier = websocket.carrier
+        assert carrier is not None
+        assert carrier.session is not None
+        driver = carrier.session.handler
+        assert isinstance(driver, ServerSession)
+        driver.add(websocket)
+        if self._going:
+            driver.session.go_away()
+
+    def carrier_refused(self, websocket: CarrierWebSocket, code: int, retry_after: float, text: str) -> None:
+        """Only a client is refused."""
+
+    def carrier_moved(self, websocket: CarrierWebSocket) -> None:
+        carrier = websocket.carrier
+        if carrier is not None and carrier.session is not None:
+            driver = carrier.session.handler
+            if isinstance(driver, ServerSession):
+                driver.moved()
+
+    def carrier_lost(self, websocket: CarrierWebSocket, reason: str) -> None:
+        self._handshaking.discard(websocket)
+        carrier = websocket.carrier
+        if carrier is None or carrier.session is None:
+            log.debug("%s: %s: a carrier without a session ended: %s", self.address, websocket.peer, reason)
+            return
+        driver = carrier.session.handler
+        if isinstance(driver, ServerSession):
+            driver.remove(websocket, reason)
+
+
+class ServerSession(SessionDriver):
+    """One session that a client holds."""
+
+    def __init__(self, accept: SpanAccept, session: Session) -> None:
+        super().__init__(accept.address)
+        self.session = session
+        self._accept = accept
+
+    def add(self, websocket: CarrierWebSocket) -> None:
+        """A carrier belongs to it now."""
+        assert websocket.carrier is not None
+        self.websockets[websocket.carrier] = websocket
+        self.peer = websocket.peer
+        self.moved()
+
+    def remove(self, websocket: CarrierWebSocket, reason: str) -> None:
+        """A carrier is gone."""
+        assert websocket.carrier is not None
+        self.websockets.pop(websocket.carrier, None)
+        session = self.session
+        if session.over:
+            return
+        log.info(
+            "%s: %s: a carrier of %d streams ended: %s; %d left",
+            self.address,
+            websocket.peer,
+            len(session.streams),
+            reason,
+            len(session.carriers),
+        )
+        self.moved()
+
+    def stream_opened(self, stream: Stream) -> None:
+        if not self._accept.quota.take():
+            self._accept.quota.times_reached += 1
+            self.session.counters.overloaded += 1
+            self.session.reset(stream, Code.OVERLOAD, "the gateway has as many connections as it may have")
+            return
+        transport = SpanStream(self, self.session, stream)
+        self._accept.offer(SpanIncoming(self._accept.address, transport))
+
+    def stream_over(self, stream: SpanStream) -> None:
+        self._accept.quota.release()
+
+    def ended(self, code: int, text: str) -> None:
+        super().ended(code, text)
+        self._accept.drivers.discard(self)
+        if code == Code.PROTOCOL:
+            log.warning("%s: %s: the session ended: %s", self.address, self.peer, text)
+        elif code != Code.GOING:
+            log.info("%s: %s: the session ended: %s", self.address, self.peer, text)

@@ -1,0 +1,274 @@
+"""One session that this side has opened: its carriers, and getting them back when they are lost.
+
+Streams wait for a carrier to come back, as long as the grace lasts. Attempts are made after pauses with full
+jitter; whoever newly connects has one made at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import time
+from typing import TYPE_CHECKING
+
+from isthmus.errors import ConnectError
+from isthmus.span import Carrier, Code, Session, Stream
+from isthmus.transports.base import Dial, Transport
+from isthmus.transports.span.limits import limits_of
+from isthmus.transports.span.offer import no_span
+from isthmus.transports.span.session import SessionDriver
+from isthmus.transports.span.stream import SpanStream
+from isthmus.transports.span.websocket import CarrierWebSocket
+from isthmus.websocket.frames import CloseCode, Role
+
+if TYPE_CHECKING:
+    from isthmus.transports.span.connect import SpanConnector
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 5.0
+LONGEST_PAUSE_WITHOUT_STREAMS = 30.0
+"""Seconds between attempts to get a carrier back: full jitter below a bound that doubles (docs/span.md 6)."""
+DIALS_APART = 0.5
+"""Seconds between two attempts that new connects have made at least."""
+AUTOMATIC_CARRIERS = 4
+SATURATED_SECONDS = 2.0
+"""How long data has to wait for carriers until another one is opened, where their number is automatic."""
+_FAR_AWAY = 0.005
+"""Seconds of round trip below which more carriers bring nothing."""
+
+
+class ClientSession(SessionDriver):
+    """One session with the server, and the WebSockets that it is opened on."""
+
+    def __init__(self, connector: SpanConnector) -> None:
+        super().__init__(connector.address)
+        self._connector = connector
+        options, budgets = connector.options, connector.budgets
+        self.session = Session(
+            Role.CLIENT,
+            self,
+            time.monotonic(),
+            limits_of(options, handshake_timeout=min(10.0, options.connect_timeout / 2)),
+            receive_budget=budgets.receive,
+            send_budget=budgets.send,
+        )
+        self._dial: Dial | None = None
+        self._dialled_at = -1e9
+        self._retry: asyncio.TimerHandle | None = None
+        self._failures = 0  # attempts in a row
+        self._retry_after = 0.0  # what the server asked for
+        self._more = 0  # carriers beyond the first, where their number is automatic
+        self._saturated_since = math.inf
+
+    @property
+    def ready(self) -> bool:
+        """Whether a stream can be opened on it now."""
+        session = self.session
+        return not session.over and not session.going and bool(session.carriers)
+
+    def open(self, origin: str) -> SpanStream:
+        """Open a stream. Raises SpanError where there may be no more."""
+        return SpanStream(self, self.session, self.session.open(origin))
+
+    def stop(self) -> None:
+        """End it, in order."""
+        self._stop_dialling()
+        self.session.end(Code.GOING, "the gateway is stopping")
+
+    # --- opening carriers
+
+    def dial_now(self) -> None:
+        """Open a carrier for somebody who waits: at once, at most twice a second."""
+        if self._dial is not None or self.session.handshakes:
+            return
+        wait = self._dialled_at + DIALS_APART - time.monotonic()
+        if wait > 0:
+            if self._retry is None or self._retry.when() - self.loop.time() > wait:
+                self._retry_in(wait)
+        else:
+            self._open_carrier()
+
+    def take(self, below: Transport, rest: bytearray) -> None:
+        """Use a WebSocket that was opened with the subprotocol."""
+        session = self.session
+        if session.over:
+            below.abort()
+            return
+        websocket = CarrierWebSocket(below, Role.CLIENT, session.limits.maximum_message, self)
+        carrier = session.carrier_opened(websocket, time.monotonic())
+        self.websockets[carrier] = websocket
+        self.peer = websocket.peer
+        websocket.begin(carrier, rest)
+        self.moved()
+
+    def _open_carrier(self) -> None:
+        self._cancel_retry()
+        self._dialled_at = time.monotonic()
+        self._dial = self._connector.offer.dial(self._opened, self._failed)
+
+    def _opened(self, below: Transport, subprotocol: str | None, rest: bytearray) -> None:
+        self._dial = None
+        if subprotocol is not None:
+            self.take(below, rest)
+            return
+        self._connector.plain(below, rest)
+        if not self.session.id:
+            self._give_up()
+        elif not self.session.over:
+            self._again()
+
+    def _failed(self, error: ConnectError) -> None:
+        self._dial = None
+        self._connector.failed(error)
+        if self.session.over:
+            return
+        if not self.session.id:
+            self._give_up()
+            return
+        log.debug("%s: no carrier: %s", self.address, error)
+        self._again()
+
+    def _give_up(self) -> None:
+        """A session that was never founded has nothing to wait for."""
+        self._stop_dialling()
+        self.session.end(Code.CANCEL)
+
+    def _again(self) -> None:
+        """Open a carrier after a while."""
+        longest = LONGEST_PAUSE if self.session.streams else LONGEST_PAUSE_WITHOUT_STREAMS
+        pause = random.uniform(0, min(longest, FIRST_PAUSE * 2 ** min(self._failures, 10)))
+        self._failures += 1
+        self._retry_in(max(pause, self._retry_after))
+        self._retry_after = 0.0
+
+    def _retry_in(self, seconds: float) -> None:
+        self._cancel_retry()
+        self._retry = self.loop.call_later(seconds, self._retry_now)
+
+    def _retry_now(self) -> None:
+        self._retry = None
+        if self._dial is None and not self.session.over and self._missing():
+            self._open_carrier()
+
+    def _cancel_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def _stop_dialling(self) -> None:
+        self._cancel_retry()
+        dial, self._dial = self._dial, None
+        if dial is not None:
+            dial.cancel()
+
+    def _missing(self) -> bool:
+        """Whether there are fewer carriers than there should be."""
+        session = self.session
+        usable = sum(1 for carrier in session.carriers.values() if not carrier.draining)
+        return usable + len(session.handshakes) < self._wanted()
+
+    def _wanted(self) -> int:
+        return self._connector.options.span_carriers or 1 + self._more
+
+    def ring(self) -> None:
+        super().ring()
+        if self._connector.options.span_carriers or self._more + 1 >= AUTOMATIC_CARRIERS:
+            return
+        now = time.monotonic()
+        session = self.session
+        if session.over or len(session.outbox.scheduler) == 0 or session.round_trip() < _FAR_AWAY:
+            self._saturated_since = math.inf
+        elif self._saturated_since == math.inf:
+            self._saturated_since = now
+        elif now - self._saturated_since > SATURATED_SECONDS:
+            self._saturated_since = math.inf
+            self._more += 1
+            log.info("%s: the carriers are the limit; opening carrier %d", self.address, self._more + 1)
+            if self._dial is None and self._missing():
+                self._open_carrier()
+
+    # --- from carriers (CarrierOwner)
+
+    def carrier_established(self, websocket: CarrierWebSocket) -> None:
+        self._failures = 0
+        self.moved()
+        self._connector.established(self)
+        if self._missing() and self._dial is None:
+            self._open_carrier()
+
+    def carrier_refused(self, websocket: CarrierWebSocket, code: int, retry_after: float, text: str) -> None:
+        log.info("%s: a carrier was refused: %s", self.address, text)
+        self._retry_after = retry_after
+        if code == Code.ELSEWHERE:
+            self._failures = 0  # the balancer may choose another node the next time
+        elif not self.session.id:
+            self._connector.failed(ConnectError(f"Unable to connect to {self.address}: {text}", status=503))
+
+    def carrier_moved(self, websocket: CarrierWebSocket) -> None:
+        self.moved()
+
+    def carrier_lost(self, websocket: CarrierWebSocket, reason: str) -> None:
+        carrier = websocket.carrier
+        if carrier is not None:
+            self.websockets.pop(carrier, None)
+        session = self.session
+        if session.over:
+            return
+        if not session.id and not session.handshakes:
+            # It never said HELLO, or took no session.
+            offer = self._connector.offer
+            if offer.required:
+                self._connector.failed(no_span(self.address))
+            elif carrier is not None and carrier.close_code == CloseCode.PROTOCOL_ERROR:
+                offer.withdraw("the server chose span and does not speak it")
+                if self._connector.waiting:
+                    self._open_carrier()
+                    return
+            self._connector.failed(ConnectError(f"Unable to connect to {self.address}: {reason}"))
+            self._give_up()
+            return
+        if session.carriers:
+            log.info("%s: lost one of %d carriers: %s", self.address, len(session.carriers) + 1, reason)
+        else:
+            log.info(
+                "%s: lost the carrier of %d streams: %s; connecting again",
+                self.address,
+                len(session.streams),
+                reason,
+            )
+        self.moved()
+        if self._dial is None and self._retry is None and self._missing():
+            self._again()
+
+    # --- from the session
+
+    def opened(self, stream: Stream) -> None:
+        request = stream.owner.request
+        if request is not None:
+            stream.owner.request = None
+            request.answered()
+
+    def stream_opened(self, stream: Stream) -> None:
+        # Streams go from client to server in this version of isthmus.
+        self.session.reset(stream, Code.REFUSED)
+
+    def carrier_going(self, carrier: Carrier, code: int, seconds: float) -> None:
+        if self._dial is None and self._missing():
+            self._open_carrier()
+
+    def going(self, code: int) -> None:
+        log.info("%s: the other gateway takes no new connections on this session", self.address)
+        self._connector.session_going(self)
+
+    def ended(self, code: int, text: str) -> None:
+        super().ended(code, text)
+        self._stop_dialling()
+        if code == Code.PROTOCOL:
+            log.error("%s: the session ended: %s", self.address, text)
+        elif code != Code.GOING and self.session.id:
+            log.warning("%s: the session ended: %s", self.address, text)
+        self._connector.session_over(self)

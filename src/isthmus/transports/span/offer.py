@@ -1,0 +1,102 @@
+"""Offering span to a server: one attempt with the offer and, where that is refused outright, one without."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from isthmus.config.model import ConnectOptions
+from isthmus.errors import ConnectError
+from isthmus.span.frames import SUBPROTOCOL
+from isthmus.transports.base import Connector, Dial, Transport
+from isthmus.transports.ws_connect import Opened, WebSocketDial
+from isthmus.uri import Address
+from isthmus.websocket.handshake import HandshakeError
+
+log = logging.getLogger(__name__)
+
+Failed = Callable[[ConnectError], None]
+
+OFFER_AGAIN_AFTER = 600.0
+"""Seconds until a server that could not bear the offer is offered span again."""
+_REFUSES_AN_OFFER = frozenset({400, 403, 405, 406, 409, 412, 415, 417, 422, 426, 428, 500, 501})
+"""What a server may answer because of the offer; any other status has another reason."""
+
+
+class Offer:
+    """Opens WebSockets to one server, over `below`, and remembers whether it can bear the offer."""
+
+    def __init__(self, below: Connector, options: ConnectOptions) -> None:
+        self.address = below.address
+        self.below = below
+        self.options = options
+        self._loop = asyncio.get_running_loop()
+        self._again_from = 0.0
+
+    @property
+    def stands(self) -> bool:
+        """Whether span is offered now."""
+        return self.required or time.monotonic() >= self._again_from
+
+    @property
+    def required(self) -> bool:
+        """Whether nothing but span will do."""
+        return self.options.span_mode == "required"
+
+    def withdraw(self, why: str) -> None:
+        """Do without for a while: the server cannot bear it."""
+        self._again_from = time.monotonic() + OFFER_AGAIN_AFTER
+        log.info("%s: %s; span is not offered for %g minutes", self.address, why, OFFER_AGAIN_AFTER / 60)
+
+    def dial(self, opened: Opened, failed: Failed) -> Dial:
+        """Open a WebSocket. Either `opened` or `failed` is called, once, and never before this returns."""
+        return _Attempts(self, opened, failed)
+
+    def start(self, subprotocols: tuple[str, ...], opened: Opened, failed: Failed) -> WebSocketDial:
+        """Begin one attempt."""
+        dial = WebSocketDial(self._loop, self.address, self.options, opened, failed, subprotocols)
+        dial.start(self.below)
+        return dial
+
+
+class _Attempts:
+    """At most two attempts, the first with the offer."""
+
+    __slots__ = ("_dial", "_failed", "_offer", "_opened")
+
+    def __init__(self, offer: Offer, opened: Opened, failed: Failed) -> None:
+        self._offer = offer
+        self._opened = opened
+        self._failed = failed
+        self._dial: WebSocketDial | None = None
+        if offer.stands:
+            self._dial = offer.start((SUBPROTOCOL,), opened, self._refused)
+        else:
+            self._dial = offer.start((), opened, failed)
+
+    def cancel(self) -> None:
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
+
+    def _refused(self, error: ConnectError) -> None:
+        cause = error.__cause__
+        may_be_the_offer = isinstance(cause, HandshakeError) and cause.status in _REFUSES_AN_OFFER
+        if self._offer.required or not may_be_the_offer:
+            self._failed(error)
+        else:
+            self._dial = self._offer.start((), self._opened_without, self._failed)
+
+    def _opened_without(self, below: Transport, subprotocol: str | None, rest: bytearray) -> None:
+        self._offer.withdraw("the server refuses a handshake that offers span")
+        self._opened(below, subprotocol, rest)
+
+
+def no_span(address: Address) -> ConnectError:
+    """Say that a server does not speak span, which the configuration asks for."""
+    return ConnectError(
+        f"Unable to connect to {address}: the server does not speak span, and span.mode is required",
+        hint="check that an isthmus gateway listens there, or set span.mode to auto",
+    )

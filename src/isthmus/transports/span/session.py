@@ -1,0 +1,119 @@
+"""What drives one span session on the event loop: its timer, and the way to its streams' transports.
+
+Both roles have it: `client` for each session that this side opens, `accept` for each that comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from typing import Any
+
+from isthmus.span import Carrier, Session, Stream
+from isthmus.transports.span.stream import SpanStream
+from isthmus.transports.span.websocket import CarrierWebSocket
+from isthmus.uri import Address
+
+log = logging.getLogger(__name__)
+
+_EARLIER = 0.001
+"""A timer is set anew only for a time that is earlier by this much, in seconds."""
+
+
+class SessionDriver:
+    """The `span.Handler` of one session. Derive from it for what a role does with new streams and ends."""
+
+    session: Session
+    """Set by whoever derives, before anything else."""
+
+    def __init__(self, address: Address) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.address = address
+        self.websockets: dict[Carrier, CarrierWebSocket] = {}
+        self.peer = ""
+        """Who is at the other end, as its last carrier said."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf  # when the timer rings, by the monotonic clock
+
+    def info(self, name: str) -> Any:
+        """Return what the carriers' connections know, or None."""
+        for websocket in self.websockets.values():
+            return websocket.info(name)
+        return None
+
+    # --- the timer
+
+    def moved(self) -> None:
+        """Something came or went: have the timer ring when the session next wants to be called."""
+        session = self.session
+        if session.over:
+            self._stop_timer()
+            return
+        due = session.next_deadline()
+        if due < self._due - _EARLIER:
+            self._stop_timer()
+            self._set_timer(due)
+
+    def _set_timer(self, due: float) -> None:
+        if due < math.inf:
+            self._due = due
+            self._timer = self.loop.call_later(max(0.0, due - time.monotonic()), self.ring)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._due = math.inf
+
+    def ring(self) -> None:
+        """It is time: let the session do what is due."""
+        self._timer = None
+        self._due = math.inf
+        session = self.session
+        if session.over:
+            return
+        now = time.monotonic()
+        for websocket in list(self.websockets.values()):
+            websocket.look_for_life(now)
+        session.timeout(now)
+        self.moved()
+
+    # --- from the session (span.Handler)
+
+    def stream_opened(self, stream: Stream) -> None:
+        """A server's peer opens streams; a client's may not, in this version."""
+        raise NotImplementedError
+
+    def opened(self, stream: Stream) -> None:
+        """Nothing waits for it: whoever does overrides this."""
+
+    def data(self, stream: Stream, data: memoryview) -> None:
+        stream.owner.deliver(data)
+
+    def eof(self, stream: Stream) -> None:
+        stream.owner.end_input()
+
+    def writable(self, stream: Stream) -> None:
+        stream.owner.may_write()
+
+    def reset(self, stream: Stream, code: int, text: str) -> None:
+        stream.owner.was_reset(code, text)
+
+    def closed(self, stream: Stream) -> None:
+        stream.owner.was_closed()
+
+    def carrier_going(self, carrier: Carrier, code: int, seconds: float) -> None:
+        """The peer asks for another carrier; only a client opens carriers."""
+
+    def going(self, code: int) -> None:
+        """The peer takes no new streams."""
+
+    def ended(self, code: int, text: str) -> None:
+        self._stop_timer()
+
+    # --- streams
+
+    def stream_over(self, stream: SpanStream) -> None:
+        """A stream's transport is done."""

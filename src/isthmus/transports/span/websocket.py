@@ -1,0 +1,270 @@
+"""The WebSocket of one span carrier: what drives a `span.Carrier` over a connection (docs/span.md section 2).
+
+    connection -> data_received -> websocket.Connection -> message_data -> Carrier.receive -> streams
+    streams -> output_ready -> flush, once in each round of the loop -> Carrier.data_to_send -> connection
+
+All that the streams of a session have written in one round of the loop leaves in as few messages as may be.
+Little is left waiting in the socket, so that what is urgent does not queue behind what is not: when the
+kernel has enough, `data_to_send` is not asked until it wants more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from typing import Any, Protocol
+
+from isthmus.errors import StreamReset
+from isthmus.span import Carrier
+from isthmus.transports.base import Transport, peer_name
+from isthmus.transports.poller import poller_of
+from isthmus.transports.tcp import in_flight
+from isthmus.websocket.connection import Connection
+from isthmus.websocket.frames import CloseCode, ProtocolError, Role
+
+log = logging.getLogger(__name__)
+
+NOT_SENT_LOW_WATER = 128 * 1024
+"""Bytes the kernel may hold that it has not sent yet (TCP_NOTSENT_LOWAT, tcp(7))."""
+WRITE_LIMIT = 16 * 1024
+"""Bytes the connection may hold that the kernel has not taken, before it says that it is full."""
+LEAST_MESSAGE = 16 * 1024
+SMALL = 1_024
+FAREWELL_SECONDS = 5.0
+"""How long a carrier that is closed in order may take until it is cut."""
+
+_monotonic = time.monotonic
+
+
+class CarrierOwner(Protocol):
+    """Who is told what becomes of a carrier's WebSocket."""
+
+    def carrier_established(self, websocket: CarrierWebSocket) -> None:
+        """It belongs to a session now: `websocket.carrier.session`."""
+
+    def carrier_refused(self, websocket: CarrierWebSocket, code: int, retry_after: float, text: str) -> None:
+        """The server refused it; `carrier_lost` follows. `retry_after` is in seconds."""
+
+    def carrier_moved(self, websocket: CarrierWebSocket) -> None:
+        """Something came or went: when its session wants to be called may be another time now."""
+
+    def carrier_lost(self, websocket: CarrierWebSocket, reason: str) -> None:
+        """It is over. Told once, as the last."""
+
+
+class CarrierWebSocket:
+    """One open WebSocket as a carrier. It is the receiver of `below` and the handler of its `Carrier`.
+
+    `maximum_message` is the largest message, in bytes, that the peer may send. `begin` starts it.
+    """
+
+    __slots__ = (
+        "_below",
+        "_blocked",
+        "_closing",
+        "_connection",
+        "_farewell",
+        "_flush_asked",
+        "_loop",
+        "_lost",
+        "_mask_key",
+        "_owner",
+        "_poller",
+        "_queued",
+        "carrier",
+    )
+
+    def __init__(self, below: Transport, role: Role, maximum_message: int, owner: CarrierOwner) -> None:
+        self._below = below
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._poller = poller_of(self._loop)
+        self._connection = Connection(role, self, maximum_message_size=maximum_message)
+        self.carrier: Carrier | None = None
+        self._mask_key: bytes | None = None  # None: a fresh one for each message
+        self._blocked = False  # the connection has enough
+        self._flush_asked = False
+        self._closing = False  # our Close was sent
+        self._lost = False
+        self._queued = 0  # bytes in the kernel's queue when it was last looked at
+        self._farewell: asyncio.TimerHandle | None = None
+
+    def begin(self, carrier: Carrier, rest: bytearray | None = None) -> None:
+        """Drive `carrier` from now on; `rest` is what the peer has sent already."""
+        self.carrier = carrier
+        self._below.set_receiver(self)
+        self._below.set_write_limit(WRITE_LIMIT)
+        _keep_queue_short(self._below.info("socket"))
+        self._below.resume_reading()
+        if rest:
+            self.data_received(memoryview(rest))
+
+    def mask_with(self, key: bytes | None) -> None:
+        """Mask with this key from now on, None for a fresh one each time (a client's)."""
+        self._mask_key = key
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end, for the log."""
+        return peer_name(self._below.info("peername"))
+
+    def info(self, name: str) -> Any:
+        """Return what the connection knows, as `Transport.info` does."""
+        return self._below.info(name)
+
+    def look_for_life(self, now: float) -> None:
+        """Take it as a sign of life if the kernel's queue to the peer has become shorter."""
+        queued = self._below.unsent() + in_flight(self._below.info("socket"))
+        if queued < self._queued and self.carrier is not None:
+            self.carrier.alive(now)
+        self._queued = queued
+
+    # --- from below
+
+    def connection_made(self, transport: Transport) -> None:
+        """Not called: a carrier begins on a connection that is there."""
+
+    def data_received(self, data: memoryview) -> None:
+        if self._lost:
+            return
+        try:
+            self._connection.receive(data)
+        except ProtocolError as error:
+            log.info("%s: %s; closing with %d", self.peer, error, error.code)
+            self._say_farewell(self._connection.fail(error))
+            self._lose(str(error))
+            return
+        self._owner.carrier_moved(self)
+
+    def eof_received(self) -> None:
+        self._below.close()
+        self._lose("the WebSocket connection ended without Close")
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+        self._connection.pause_control()
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self._connection.resume_control()
+        if self.carrier is not None and not self._lost:
+            self.carrier.alive(_monotonic())
+            self.flush()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connection.transport_lost()
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
+        self._lose("the WebSocket connection ended" if error is None else str(error))
+
+    # --- from the WebSocket connection (connection.Handler)
+
+    def message_data(self, data: memoryview, final: bool) -> None:
+        carrier = self.carrier
+        if carrier is None or self._lost:
+            return
+        if self._connection.text:
+            carrier.text_received(_monotonic())
+        else:
+            carrier.receive(data, final, _monotonic())
+
+    def pong_received(self, payload: bytes) -> None:
+        """Span has pings of its own."""
+
+    def close_received(self, code: int | None, reason: str) -> None:
+        if self._connection.may_send:
+            self._say_farewell(self._connection.send_close(CloseCode.NORMAL))
+        else:
+            self._below.close()
+        self._lose(f"the peer closed the WebSocket with {code or 'no code'}{f': {reason}' if reason else ''}")
+
+    def control(self, buffer: bytes) -> None:
+        self._below.write(buffer)
+
+    # --- from the carrier (span.CarrierHandler)
+
+    def output_ready(self) -> None:
+        if not self._flush_asked and not self._lost:
+            self._flush_asked = True
+            self._poller.after_round(self.flush)
+
+    def established(self) -> None:
+        self._owner.carrier_established(self)
+
+    def refused(self, code: int, retry_after: float, text: str) -> None:
+        self._owner.carrier_refused(self, code, retry_after, text)
+
+    def close(self, code: int, text: str) -> None:
+        if self._lost:
+            return
+        if code == CloseCode.GOING_AWAY and self._silent():
+            self._below.abort()  # nobody is there to read a farewell
+            self._lose(text)
+            return
+        self._flush_asked = False
+        self.flush()
+        if not self._lost and self._connection.may_send:
+            reason = text.encode()[:120].decode(errors="ignore")
+            self._say_farewell(self._connection.send_close(code, reason))
+        self._lose(text or "closed")
+
+    # --- sending
+
+    def flush(self) -> None:
+        """Send what the carrier has, until it has nothing or the connection has enough."""
+        self._flush_asked = False
+        carrier = self.carrier
+        if carrier is None or self._lost:
+            return
+        while not self._blocked:
+            room = carrier.frame_size + SMALL
+            message = carrier.data_to_send(room if room > LEAST_MESSAGE else LEAST_MESSAGE, _monotonic())
+            if not message or self._lost or not self._connection.may_send:
+                break
+            buffers = self._connection.send_message(message, self._mask_key)
+            if len(buffers) == 1:
+                self._below.write(buffers[0])
+            else:
+                self._below.writelines(buffers)
+        self._owner.carrier_moved(self)
+
+    # --- ending
+
+    def _silent(self) -> bool:
+        return self.carrier is not None and self.carrier.pinged
+
+    def _say_farewell(self, close: bytes) -> None:
+        """Send the last frame and end; a peer that does not read it is cut after a while."""
+        if close:
+            self._below.write(close)
+        self._below.close()
+        if self._farewell is None:
+            self._farewell = self._loop.call_later(FAREWELL_SECONDS, self._below.abort)
+
+    def _lose(self, reason: str) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        carrier = self.carrier
+        if carrier is not None:
+            carrier.lost(_monotonic())
+        self._owner.carrier_lost(self, reason)
+
+    def abort(self) -> None:
+        """Cut it at once."""
+        self._below.abort()
+        self._lose(str(StreamReset("the connection was aborted by this gateway")))
+
+
+def _keep_queue_short(sock: socket.socket | None) -> None:
+    """Have the kernel hold little that it cannot send yet: what waits there cannot be overtaken."""
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if sock is None or option is None or sock.family == getattr(socket, "AF_UNIX", None):
+        return
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, option, NOT_SENT_LOW_WATER)
+    except OSError as error:
+        log.debug("the kernel's queue cannot be kept short: %s", error)
