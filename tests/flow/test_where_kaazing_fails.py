@@ -143,7 +143,7 @@ async def test_the_backend_resets(scheme: str) -> None:
 async def test_the_backend_is_down_for_a_web_client(scheme: str) -> None:
     """Backend down: a WebSocket client of Kaazing's gets 101 and then Close 1000; ours gets 502 instead."""
     async with pair(scheme, free_port()) as gateways:
-        context = authority().client_context() if scheme == "wss" else None
+        context = authority().client_context() if scheme.startswith("wss") else None
         uri = f"{scheme.split()[0]}://{HOST}:{gateways.web_port}/tunnel"
         with pytest.raises(InvalidStatus) as refused:
             await websocket_connect(uri, ssl=context, proxy=None, open_timeout=PATIENCE)

@@ -7,7 +7,6 @@ from tests.span.dialogue import Server
 
 from isthmus.span import frames as f
 from isthmus.span.frames import Type
-from isthmus.span.limits import LARGEST_DATA, LEAST_DATA
 
 
 def test_output_is_announced_once() -> None:
@@ -48,24 +47,6 @@ def test_the_kernel_queue_counts_as_life() -> None:
     assert server.session.counters.carriers_silent == 0
     server.session.timeout(19.0)
     assert line.wire.closed == 1001
-
-
-@pytest.mark.parametrize(
-    ("rate", "size"), [(10_000, LEAST_DATA), (400_000, 20_000), (100_000_000, LARGEST_DATA)]
-)
-def test_frames_follow_the_rate(rate: int, size: int) -> None:
-    carrier = Server().found().carrier
-    now = 0.0
-    carrier.now = now
-    carrier.sent(1 << 40)
-    for _ in range(100):
-        now += 0.05
-        carrier.delivered(int(rate * 0.05), now)
-    assert carrier.frame_size == pytest.approx(size, rel=0.05)
-    for _ in range(100):
-        now += 0.05
-        carrier.delivered(int(rate * 0.05) // 100, now)
-    assert carrier.frame_size == pytest.approx(max(LEAST_DATA, rate * 0.05 / 100), rel=0.05)
 
 
 def test_a_text_message_breaks_the_protocol() -> None:

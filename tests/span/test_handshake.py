@@ -13,8 +13,8 @@ from isthmus.span.handshake import settings_of
 
 
 def test_limits_are_said_as_settings() -> None:
-    assert settings_of(Limits()) == Settings()
-    assert settings_of(Limits(grace=1.5, maximum_streams=7)) == Settings(65_552, 7, 1_500)
+    assert settings_of(Limits(maximum_message=65_552)) == Settings()
+    assert settings_of(Limits(grace=1.5, maximum_streams=7)) == Settings(Limits().maximum_message, 7, 1_500)
 
 
 def test_nothing_is_said_before_hello() -> None:

@@ -24,7 +24,8 @@ def serving(streams: int, size: int) -> tuple[Server, Line]:
 @pytest.mark.parametrize("budget", [0, 1, 5_000, 20_000, 1 << 20])
 def test_a_message_is_about_as_large_as_the_budget(budget: int) -> None:
     _, line = serving(1, 200_000)
-    line.carrier.frame_size = 65_536
+    line.carrier.pacing.frame_size = 65_536
+    line.carrier.pacing.cap = 1 << 20
     total = 0
     while buffers := line.carrier.data_to_send(budget, 0.0):
         size = sum(map(len, buffers))
@@ -41,7 +42,7 @@ def test_state_goes_before_data_and_answers_before_state() -> None:
 
 def test_a_frame_is_what_the_carrier_moves_in_50_ms() -> None:
     _, line = serving(2, 20_000)
-    line.carrier.frame_size = 4_096
+    line.carrier.pacing.frame_size = 4_096
     order = []
     while buffers := line.carrier.data_to_send(4_112, 0.0):
         order.append(int.from_bytes(bytes(buffers[0])[4:8], "big"))

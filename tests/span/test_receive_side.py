@@ -68,11 +68,11 @@ def test_what_is_held_is_a_copy() -> None:
 def test_the_end_counts_as_one_byte() -> None:
     receive = side()
     receive.finish(3)
-    assert (receive.complete, receive.acknowledged) == (False, 0)
+    assert (receive.complete(), receive.acknowledged()) == (False, 0)
     deliver(receive, 0, b"abc")
-    assert (receive.complete, receive.acknowledged) == (True, 3)
+    assert (receive.complete(), receive.acknowledged()) == (True, 3)
     receive.consume(3, 0.0, 0.0)
-    assert (receive.done, receive.acknowledged) == (True, 4)
+    assert (receive.done(), receive.acknowledged()) == (True, 4)
 
 
 @pytest.mark.parametrize("offset", [FIRST_WINDOW, FIRST_WINDOW - 2, 2**64 - 1])

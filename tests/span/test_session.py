@@ -122,11 +122,13 @@ def test_a_consumed_quarter_is_told_at_once() -> None:
     line = server.found()
     line.say(f.open_stream(1, 9))
     line.hear()
-    line.say(f.data_header(1, 0, 60_000) + bytes(60_000))
-    line.say(f.data_header(1, 60_000, 10_000) + bytes(10_000))
+    line.say(f.data_header(1, 0, 65_535) + bytes(65_535))
     assert [frame for frame in line.hear() if frame[0] == Type.ACK] == []
-    server.session.consumed(server.session.streams[1], 70_000)
-    assert (Type.ACK, 1, 70_000, 332_144) in line.hear()
+    server.session.consumed(server.session.streams[1], 65_535)
+    assert [frame for frame in line.hear() if frame[0] == Type.ACK] == []
+    line.say(f.data_header(1, 65_535, 1) + b"x")
+    server.session.consumed(server.session.streams[1], 1)
+    assert (Type.ACK, 1, 65_536, 327_680) in line.hear()
 
 
 def test_silence_is_noticed() -> None:
@@ -188,7 +190,9 @@ def test_the_vectors_found_and_resume_a_session() -> None:
     """The client of this engine says what the vectors say, byte by byte."""
     log = client()[1]
     nonces = [bytes.fromhex(nonce) for nonce in HANDSHAKE["client_nonces"]]
-    session = Session(Role.CLIENT, log, 0.0, random_bytes=lambda size: nonces.pop(0))
+    session = Session(
+        Role.CLIENT, log, 0.0, Limits(maximum_message=65_552), random_bytes=lambda size: nonces.pop(0)
+    )
     log.session = session
     for exchange in ("founding", "resuming"):
         line = dialled(session)

@@ -9,6 +9,7 @@ CLOSED      nothing more; what is still to be sent says why
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from isthmus.errors import SpanError
 from isthmus.span import incoming, outgoing
 from isthmus.span.frames import LEAST_MAXIMUM_MESSAGE, Type, frame, wrong
-from isthmus.span.limits import LARGEST_DATA, LEAST_DATA
+from isthmus.span.limits import LEAST_DATA
 from isthmus.span.message import Message
+from isthmus.span.pacing import Pacing
 from isthmus.span.reader import FrameReader
 from isthmus.span.scheduler import Scheduler
 from isthmus.span.stream import Stream
@@ -27,10 +29,9 @@ if TYPE_CHECKING:
     from isthmus.span.session import Session
 
 SPARE_ANSWERS = 4_096  # beside two for each stream, when the peer does not read
-_FIRST_FRAME = 16 * 1024
-_FRAME_TIME = 0.05
-_MEASURE_TIME = 0.05
-_ROUND_TRIP_EVERY = 5.0
+_ROUND_TRIP_EVERY = 1.0
+_LEAST_STALL = 0.2
+_ANSWER_WITHIN = 0.05  # what an ACK may wait at the peer, and a little more
 _DATA_HEADER = 16
 
 
@@ -41,6 +42,12 @@ class Phase(IntEnum):
     EXCHANGE = 1
     LIVE = 2
     CLOSED = 3
+
+
+_HANDSHAKE = Phase.HANDSHAKE
+_EXCHANGE = Phase.EXCHANGE
+_LIVE = Phase.LIVE
+_CLOSED = Phase.CLOSED
 
 
 class CarrierHandler(Protocol):
@@ -78,9 +85,6 @@ class Carrier:
 
     __slots__ = (
         "_awake",
-        "_limited",
-        "_measured",
-        "_measuring_since",
         "_ping_sent",
         "_pings",
         "_round_trip_at",
@@ -89,25 +93,23 @@ class Carrier:
         "control",
         "draining",
         "epoch",
-        "frame_size",
         "handler",
         "handshake",
         "heard",
-        "in_flight",
         "maximum_message",
         "now",
         "opened_at",
         "owner",
+        "pacing",
         "pending",
         "phase",
         "pinged",
         "pong",
-        "rate",
         "reader",
-        "round_trip",
         "scheduler",
         "session",
         "slot",
+        "stalled",
         "state",
     )
 
@@ -133,17 +135,22 @@ class Carrier:
         self.opened_at = now
         self.heard = now
         self.pinged = False  # since something was heard
-        self.round_trip = 0.0  # seconds, 0 if unknown
-        self.rate = 0.0  # bytes a second, 0 if unknown
-        self.frame_size = _FIRST_FRAME
-        self.in_flight = 0  # bytes of DATA sent here and not acknowledged
+        self.stalled = False  # silent, and what was sent here went elsewhere
+        self.pacing = Pacing(now)
         self._awake = False
         self._pings = 0
         self._ping_sent = 0.0
-        self._round_trip_at = -1.0
-        self._measured = 0
-        self._measuring_since = now
-        self._limited = False  # there was nothing more to send meanwhile
+        self._round_trip_at = now
+
+    @property
+    def round_trip(self) -> float:
+        """The smallest round trip of the last 10 s in seconds, 0 if unknown."""
+        return self.pacing.round_trip
+
+    @property
+    def rate(self) -> float:
+        """What this carrier moves, in bytes a second, 0 if unknown."""
+        return self.pacing.rate
 
     # --- bytes in and out
 
@@ -153,7 +160,7 @@ class Carrier:
         `data` may be used again when this returns. Nothing is raised: a peer that breaks the protocol ends
         the session, or this carrier while it is in its handshake, and the handlers are told.
         """
-        if self.phase == Phase.CLOSED:
+        if self.phase is _CLOSED:
             return
         self.heard = now
         self.now = now
@@ -161,6 +168,9 @@ class Carrier:
         session = self.session
         if session is not None:
             session.now = now
+            if self.stalled:
+                self.stalled = False
+                self.wake()
         try:
             self.reader.receive(data, final)
         except SpanError as error:
@@ -193,12 +203,13 @@ class Carrier:
         if self.pong:
             message.add(frame(Type.PONG, 0, self.pong))
             self.pong = b""
-        if self.phase == Phase.LIVE or self.phase == Phase.EXCHANGE:
+        if self.phase is _LIVE or self.phase is _EXCHANGE:
             session = self.session
             assert session is not None
             if now > session.now:
                 session.now = now
-            self._limited |= outgoing.fill(session, self, message)
+            if outgoing.fill(session, self, message):
+                self.pacing.limited = True
         return message.buffers()
 
     def lost(self, now: float) -> None:
@@ -265,7 +276,7 @@ class Carrier:
 
     def data_received(self, stream: int, offset: int, data: memoryview) -> None:
         """Take a piece of DATA; called by the reader."""
-        if self.phase != Phase.LIVE:
+        if self.phase is not _LIVE:
             raise wrong("DATA before STATE")
         assert self.session is not None
         incoming.data_received(self.session, self, stream, offset, data)
@@ -274,14 +285,14 @@ class Carrier:
 
     def ack_received(self, stream: int, received: int, limit: int) -> None:
         """Take an ACK; called by the reader."""
-        if self.phase != Phase.LIVE:
+        if self.phase is not _LIVE:
             raise wrong("ACK before STATE")
         assert self.session is not None
         incoming.ack_received(self.session, self, stream, received, limit)
 
     def frame_received(self, kind: int, stream: int, payload: bytes) -> None:
         """Take any other frame; called by the reader."""
-        if self.phase == Phase.HANDSHAKE:
+        if self.phase is _HANDSHAKE:
             assert self.handshake is not None
             self.handshake.frame_received(kind, payload)
             return
@@ -311,9 +322,10 @@ class Carrier:
             self.measured_round_trip(self.now - self._ping_sent)
 
     def measured_round_trip(self, seconds: float) -> None:
-        """Take a new measurement into account: the smallest counts, and slowly grows toward the last."""
-        known = self.round_trip
-        self.round_trip = seconds if known == 0 or seconds < known else known + (seconds - known) / 8
+        """Take a new measurement into account."""
+        self.pacing.measured(seconds, self.now)
+        if self.session is not None:
+            self.session.measure()
 
     def next_deadline(self, handshake_timeout: float, ping_deadline: float) -> float:
         """Return when `check` has something to do."""
@@ -337,27 +349,21 @@ class Carrier:
         else:
             self.ping()
 
-    def sent(self, size: int) -> None:
-        """Note that so much DATA went out here."""
-        if self.in_flight == 0:
-            self._measured = 0
-            self._measuring_since = self.now
-            self._limited = False
-        self.in_flight += size
+    def stalls_at(self) -> float:
+        """Return when what is in flight here has waited in silence for too long, infinity for never."""
+        pacing = self.pacing
+        if pacing.in_flight == 0 or self.stalled or self.phase is not _LIVE:
+            return math.inf
+        since = max(self.heard, pacing.flying_since)
+        return since + max(_LEAST_STALL, 2 * pacing.smoothed) + _ANSWER_WITHIN
 
     def delivered(self, size: int, now: float) -> None:
-        """Note that so much of what went out here was acknowledged: what does this carrier move?"""
-        self.in_flight -= size
-        self._measured += size
-        elapsed = now - self._measuring_since
-        if elapsed < _MEASURE_TIME:
-            return
-        sample = self._measured / elapsed
-        if sample > self.rate:
-            self.rate = sample
-        elif not self._limited:
-            self.rate += (sample - self.rate) / 4
-        self._measured = 0
-        self._measuring_since = now
-        self._limited = False
-        self.frame_size = min(max(LEAST_DATA, int(self.rate * _FRAME_TIME)), LARGEST_DATA)
+        """Note that so much of what went out here was acknowledged."""
+        pacing = self.pacing
+        pacing.delivered(size, now)
+        if pacing.held and not pacing.full():
+            pacing.held = False
+            self.wake()
+        if pacing.probes() or now - self._round_trip_at > _ROUND_TRIP_EVERY:
+            self.now = now
+            self.ping()

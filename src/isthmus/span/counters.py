@@ -18,6 +18,8 @@ class Counters:
     bytes_sent_again: int = 0
     bytes_received: int = 0
     bytes_twice: int = 0  # received, and held already
+    writes_blocked: int = 0  # times that the application had to wait
+    streams_scattered: int = 0  # times that data waited because of too many ranges to tell apart
     frames_forgotten: int = 0  # for a stream that is forgotten
     acks_sent: int = 0
     pings_sent: int = 0
@@ -26,6 +28,8 @@ class Counters:
     carriers_opened: int = 0
     carriers_lost: int = 0
     carriers_silent: int = 0  # of those lost: nothing came within the ping deadline
+    carriers_full: int = 0  # times that data waited because a carrier had enough in flight
+    carriers_stalled: int = 0  # times that one was silent, and its data went elsewhere
     carriers_flooded: int = 0  # of those lost: the peer asked and did not read the answers
     carriers_fenced: int = 0
     handshakes_failed: int = 0  # an invalid frame, a wrong proof of the server, or none in time
@@ -38,3 +42,4 @@ class Counters:
     protocol_errors: int = 0
     sessions_opened: int = 0
     sessions_ended: int = 0
+    sessions_evicted: int = 0  # of those ended: their place was needed

@@ -155,7 +155,6 @@ _SIZES: dict[int, tuple[int, int]] = {
 }
 SHORTEST = [_SIZES[kind][0] if kind in _SIZES else -1 for kind in range(256)]
 LONGEST = [_SIZES[kind][1] if kind in _SIZES else -1 for kind in range(256)]
-OF_STREAMS = frozenset(range(Type.OPEN, Type.CLOSED + 1))
 OF_HANDSHAKE = frozenset(range(Type.HELLO, Type.REFUSED + 1))
 
 _DATA_HEADER = struct.Struct(">QQ")

@@ -25,18 +25,21 @@ def data_received(session: Session, carrier: Carrier, stream_id: int, offset: in
     if stream.over:
         return
     receive = stream.receive
-    counters = session.counters
-    if offset + len(data) <= receive.received:
-        counters.bytes_twice += len(data)
+    size = len(data)
+    received = receive.received
     piece = receive.take(offset, data)
-    session.outbox.owe(stream, session.now + session.limits.acknowledge_within)
+    session.outbox.owe(stream, size, session.now, session.acknowledge_within)
+    if piece is None:
+        if offset + size <= received:
+            session.counters.bytes_twice += size
+        return
     while piece is not None:
-        counters.bytes_received += len(piece)
+        session.counters.bytes_received += len(piece)
         session.handler.data(stream, piece)
         if stream.over:
             return
         piece = receive.follow()
-    if receive.complete:
+    if receive.complete():
         _received_all(session, stream)
 
 
@@ -95,8 +98,8 @@ def frame_received(session: Session, carrier: Carrier, kind: int, stream_id: int
         stream.answer_slot = carrier.slot
         if not stream.over:
             stream.receive.finish(int.from_bytes(payload, "big"))
-            session.outbox.owe(stream, session.now + session.limits.acknowledge_within)
-            if stream.receive.complete:
+            session.outbox.owe(stream, 0, session.now, session.acknowledge_within)
+            if stream.receive.complete():
                 _received_all(session, stream)
     elif kind == Type.OPENED:
         if not stream.ours:
@@ -126,7 +129,7 @@ def ended_by_peer(session: Session, stream: Stream) -> None:
     send = stream.send
     if stream.over:
         session.remove(stream)
-    elif send.fin_sent and stream.receive.complete:
+    elif send.fin_sent and stream.receive.complete():
         session.forget(stream)
     else:
         session.drop(stream, Code.EXPIRED, "the peer has forgotten the stream")

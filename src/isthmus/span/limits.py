@@ -13,15 +13,16 @@ FIRST_WINDOW = 256 * KIB
 MAXIMUM_SLOTS = 16
 MAXIMUM_PIECES = 4_096  # of one stream that are apart
 MAXIMUM_AHEAD = 131_072  # of a stream before the lowest that was never opened
-LARGEST_DATA = 64 * KIB
+LARGEST_DATA = MIB
 LEAST_DATA = 4 * KIB
+ACKNOWLEDGE_EVERY = 64 * KIB  # bytes of any streams of a session
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The settings of a session. Sizes are in bytes, times in seconds."""
 
-    maximum_message: int = 65_552
+    maximum_message: int = MIB + 64 * KIB
     maximum_streams: int = 10_000
     grace: float = 300.0
     ping_deadline: float = 10.0
@@ -35,19 +36,21 @@ class Limits:
 class Budget:
     """Memory that streams borrow from, beyond what each is guaranteed; several sessions may share one.
 
-    `used` never passes `size`.
+    `borrow` never lets `used` pass `size`. `shortages` counts how often there was less than was wanted.
     """
 
-    __slots__ = ("size", "used")
+    __slots__ = ("shortages", "size", "used")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.used = 0
+        self.shortages = 0
 
     def borrow(self, wanted: int) -> int:
         """Take up to `wanted` bytes; return how many there were."""
         granted = max(0, min(wanted, self.size - self.used))
         self.used += granted
+        self.shortages += granted < wanted
         return granted
 
     def give_back(self, size: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from isthmus.websocket.mask import Buffer
 
 # Below this size a copy is cheaper than one more buffer to write.
@@ -31,7 +29,7 @@ class Message:
         self.room -= size
         return True
 
-    def add_data(self, header: bytes, payload: Iterable[Buffer], size: int) -> None:
+    def add_data(self, header: bytes, payload: list[Buffer], size: int) -> None:
         """Add a DATA frame with `size` bytes of payload; the caller has looked for room."""
         small = self._small
         small.append(header)
@@ -41,7 +39,7 @@ class Message:
             else:
                 if small:
                     self._buffers.append(b"".join(small))
-                    small.clear()
+                    small = self._small = []
                 self._buffers.append(piece)
         size += len(header)
         self.size += size

@@ -14,6 +14,7 @@ import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from isthmus.span.limits import ACKNOWLEDGE_EVERY
 from isthmus.span.scheduler import Scheduler
 from isthmus.span.stream import ANSWERS, NEEDS_ACK, Stream
 
@@ -27,18 +28,19 @@ class Outbox:
     `acknowledge_at` is when the acknowledgements that are owed have to go.
     """
 
-    __slots__ = ("_carriers", "_owing", "acknowledge_at", "pending", "scheduler")
+    __slots__ = ("_carriers", "_owing", "_unacknowledged", "acknowledge_at", "pending", "scheduler")
 
     def __init__(self, carriers: dict[int, Carrier]) -> None:
         self._carriers = carriers
         self.pending: OrderedDict[Stream, None] = OrderedDict()
         self.scheduler = Scheduler()
-        self._owing: OrderedDict[Stream, None] = OrderedDict()
+        self._owing: dict[Stream, None] = {}
+        self._unacknowledged = 0  # bytes that came since ACKs went
         self.acknowledge_at = math.inf
 
     def ready(self, stream: Stream) -> None:
         """Queue a stream that has data or FIN to send, where it may be sent."""
-        if stream.over or stream.scheduler is not None or not stream.send.sendable(stream.send_limit):
+        if stream.over or stream.scheduler is not None or not stream.send.sendable(stream.send_limit()):
             return
         if stream.ours and not stream.opened:
             carrier = self._carriers.get(stream.state_slot)
@@ -68,18 +70,23 @@ class Outbox:
             self.pending[stream] = None
             self.wake()
 
-    def owe(self, stream: Stream, by: float) -> None:
-        """Owe an ACK; the first that is owed sets the time for all."""
+    def owe(self, stream: Stream, size: int, now: float, within: float) -> None:
+        """Owe an ACK for `size` bytes; the first that is owed sets the time for all."""
         if stream.needs & NEEDS_ACK == 0:
             if not self._owing:
-                self.acknowledge_at = by
+                self.acknowledge_at = now + within
             self._owing[stream] = None
+        self._unacknowledged += size
+        if self._unacknowledged >= ACKNOWLEDGE_EVERY:
+            self.acknowledge_at = now
+            self.flush(now)
 
     def flush(self, now: float) -> None:
         """Queue the ACKs that are owed, if it is time."""
         if now >= self.acknowledge_at:
             self.acknowledge_at = math.inf
-            owing, self._owing = self._owing, OrderedDict()
+            self._unacknowledged = 0
+            owing, self._owing = self._owing, {}
             for stream in owing:
                 self.say(stream, NEEDS_ACK)
 
@@ -103,6 +110,8 @@ class Outbox:
         """Forget everything: the session is over."""
         self.pending.clear()
         self._owing.clear()
+        for carrier in self._carriers.values():
+            carrier.scheduler.clear()
         self.scheduler.clear()
         self.acknowledge_at = math.inf
 

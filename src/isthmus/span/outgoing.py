@@ -42,7 +42,7 @@ def fill(session: Session, carrier: Carrier, message: Message) -> bool:
         and carrier.phase == _LIVE
         and _data(session, carrier, message, carrier.scheduler)
         and (
-            (carrier.draining and session.has_other(carrier))
+            ((carrier.draining or carrier.stalled) and session.has_other(carrier))
             or _data(session, carrier, message, outbox.scheduler)
         )
     )
@@ -85,30 +85,39 @@ def _say_of(session: Session, carrier: Carrier, message: Message, stream: Stream
             stream.state_slot = carrier.slot
         if stream.needs & NEEDS_ACK:
             receive = stream.receive
-            if not message.add(frames.ack(stream.id, receive.acknowledged, receive.limit)):
+            if not message.add(frames.ack(stream.id, receive.acknowledged(), receive.limit)):
                 return False
             session.counters.acks_sent += 1
             stream.needs &= ~NEEDS_ACK
             stream.answer_slot = carrier.slot
-            stream.end_acknowledged = receive.done
+            stream.end_acknowledged = receive.done()
     return True
 
 
 def _data(session: Session, carrier: Carrier, message: Message, scheduler: Scheduler) -> bool:
     """Add DATA and FIN frames of these streams by turns; return whether none has anything more."""
     slot = carrier.slot
+    pacing = carrier.pacing
+    counters = session.counters
     stuck = 0
     while True:
-        stream = scheduler.next(carrier.frame_size)
+        stream = scheduler.next(pacing.frame_size)
         if stream is None:
             return True
         send = stream.send
-        limit = stream.send_limit
+        limit = stream.send_limit()
         room = message.room - _DATA_HEADER
         available = send.available(limit)
         size = 0
         if available:
-            most = min(carrier.frame_size, available)
+            if pacing.full() and (available > LEAST_DATA or not scheduler.is_fresh(stream)):
+                if not scheduler.is_fresh(stream):
+                    pacing.held = True
+                    counters.carriers_full += 1
+                    return False
+                scheduler.wait(stream)  # others that are fresh may have little
+                continue
+            most = min(pacing.frame_size, available)
             if most > room:
                 if message.size and (room <= 0 or room < LEAST_DATA):
                     return False
@@ -118,11 +127,11 @@ def _data(session: Session, carrier: Carrier, message: Message, scheduler: Sched
             if size:
                 message.add_data(frames.data_header(stream.id, offset, size), send.gather(offset, size), size)
                 stream.deficit -= size
-                carrier.sent(size)
-                session.counters.bytes_sent += size
+                pacing.sent(size, session.now)
+                counters.bytes_sent += size
                 if offset < before:
-                    session.counters.bytes_sent_again += size
-        if send.fin_due:
+                    counters.bytes_sent_again += size
+        if send.fin_due():
             if not message.add(frames.fin(stream.id, send.end)):
                 return False
             send.fin_slot = slot
@@ -131,6 +140,7 @@ def _data(session: Session, carrier: Carrier, message: Message, scheduler: Sched
             scheduler.settle(stream)
         elif size == 0:
             # Too many ranges to tell apart: only the carrier that had the last one may go on.
+            counters.streams_scattered += 1
             scheduler.wait(stream)
             stuck += 1
             if stuck > len(scheduler):

@@ -6,10 +6,11 @@ type allows. Kept between calls are at most a header in parts (15 bytes) and one
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Protocol
 
 from isthmus.errors import SpanError
-from isthmus.span.frames import LONGEST, OF_HANDSHAKE, OF_STREAMS, SHORTEST, wrong
+from isthmus.span.frames import LONGEST, OF_HANDSHAKE, SHORTEST, wrong
 from isthmus.websocket.mask import Buffer
 
 # Plain integers for the inner loop: to compare with an IntEnum costs more than the rest of the header.
@@ -19,6 +20,9 @@ _OPTIONAL = 0x80
 _HEADER = 8
 _DATA_HEADER = 16
 _MAXIMUM_HANDSHAKE = 4_096 - _HEADER
+_FIRST_OF_STREAMS = 0x10
+_LAST_OF_STREAMS = 0x16
+_WORDS = Struct(">QQ")
 
 
 class FrameSink(Protocol):
@@ -69,7 +73,7 @@ class FrameReader:
         self._stream = 0
         self._left = 0  # bytes of the frame's payload still to come
         self._offset = 0  # of the next byte of DATA
-        self._gathered = b""  # payload in parts of a frame that is not DATA
+        self._gathered = bytearray()  # payload in parts of a frame that is not DATA
         self.handshaking = True
         self.skipped = 0
 
@@ -97,16 +101,18 @@ class FrameReader:
         position = 0
         while position < end:
             if not self._in_frame:
-                kept = len(self._head)
-                head = bytes(view[position : position + _DATA_HEADER - kept])
-                if kept:
-                    head = self._head + head
-                size = self._begin(head)
-                if size == 0:
-                    self._head = head
-                    break
-                self._head = b""
-                position += size - kept
+                if end - position >= _DATA_HEADER and not self._head:
+                    word, offset = _WORDS.unpack_from(view, position)
+                    position += self._begin(word, offset, _DATA_HEADER)
+                else:
+                    kept = len(self._head)
+                    self._head += bytes(view[position : position + _DATA_HEADER - kept])
+                    word, offset = _WORDS.unpack(self._head.ljust(_DATA_HEADER, b"\0"))
+                    size = self._begin(word, offset, len(self._head))
+                    if size == 0:
+                        break
+                    self._head = b""
+                    position += size - kept
             size = min(self._left, end - position)
             self._take(view[position : position + size], size)
             position += size
@@ -119,21 +125,23 @@ class FrameReader:
                 raise self._wrong("a message is empty")
             self._size = 0
 
-    def _begin(self, head: bytes) -> int:
-        """Start the frame that begins with `head`: return the size of its header, 0 if more has to come."""
-        available = len(head)
+    def _begin(self, word: int, offset: int, available: int) -> int:
+        """Start the frame whose first 16 bytes are these two numbers, as far as they are available.
+
+        Returns the size of its header, 0 if more has to come.
+        """
         if available < _HEADER:
             return 0
-        kind = head[0]
-        length = head[1] << 16 | head[2] << 8 | head[3]
-        stream = head[4] << 24 | head[5] << 16 | head[6] << 8 | head[7]
-        shortest = SHORTEST[kind]
+        kind = word >> 56
+        length = word >> 32 & 0xFFFFFF
+        stream = word & 0xFFFFFFFF
+        shortest: int = SHORTEST[kind]
         if self.handshaking and ((shortest >= 0 and kind not in OF_HANDSHAKE) or length > _MAXIMUM_HANDSHAKE):
             raise self._wrong(f"a frame of type {kind:#x} and {length} bytes is no handshake")
         if shortest >= 0:
             if length < shortest or length > LONGEST[kind]:
                 raise self._wrong(f"a frame of type {kind:#x} has {length} bytes")
-            if (stream != 0) != (kind in OF_STREAMS):
+            if (stream != 0) != (_FIRST_OF_STREAMS <= kind <= _LAST_OF_STREAMS):
                 raise self._wrong(f"a frame of type {kind:#x} names the stream {stream}")
         elif kind < _OPTIONAL:
             raise self._wrong(f"the type {kind:#x} is unknown and not optional")
@@ -143,7 +151,7 @@ class FrameReader:
         if kind == _DATA:
             if available < _DATA_HEADER:
                 return 0
-            self._offset = int.from_bytes(head[8:16], "big")
+            self._offset = offset
             length -= 8
             size = _DATA_HEADER
         self._kind = kind
@@ -169,14 +177,17 @@ class FrameReader:
             if kind >= _OPTIONAL:
                 self.skipped += ended
                 return
-            payload = self._gathered + bytes(piece)
-            if not ended:
-                self._gathered = payload
-                return
-            self._gathered = b""
+            if not ended or self._gathered:
+                self._gathered += piece
+                if not ended:
+                    return
+                payload = bytes(self._gathered)
+                self._gathered = bytearray()
+            else:
+                payload = bytes(piece)
             if kind == _ACK:
-                received = int.from_bytes(payload[:8], "big")
-                self._sink.ack_received(self._stream, received, int.from_bytes(payload[8:], "big"))
+                received, limit = _WORDS.unpack(payload)
+                self._sink.ack_received(self._stream, received, limit)
             else:
                 self._sink.frame_received(kind, self._stream, payload)
         except SpanError:

@@ -11,11 +11,15 @@ budget. It grows toward twice the bandwidth-delay product while the application 
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import Any
 
 from isthmus.span.frames import wrong
 from isthmus.span.limits import EARLY_DATA, FIRST_WINDOW, GUARANTEED_WINDOW, MAXIMUM_PIECES, Budget
 
 _UNKNOWN = -1
+
+# Stands for each list that is empty, so that an idle stream has none; it is replaced, never changed.
+_NONE: list[Any] = []
 
 
 class ReceiveSide:
@@ -43,8 +47,8 @@ class ReceiveSide:
         self._borrowed = 0
         self._admitted = False
         self._largest = largest_window
-        self._starts: list[int] = []  # of the pieces that are held, in order, not overlapping
-        self._parts: list[bytearray] = []
+        self._starts: list[int] = _NONE  # of the pieces that are held, in order, not overlapping
+        self._parts: list[bytearray] = _NONE
         self._mark = 0  # `consumed` when the window was last looked at
         self._mark_time = 0.0
         self.received = 0
@@ -54,17 +58,14 @@ class ReceiveSide:
         self.final = _UNKNOWN
         self.window = min(FIRST_WINDOW, largest_window)
 
-    @property
     def complete(self) -> bool:
         """Whether everything up to the final offset was delivered."""
         return self.received == self.final
 
-    @property
     def acknowledged(self) -> int:
         """What ACK says is received: the end counts as one byte more, when the application has had all."""
         return self.received + 1 if self.consumed == self.final else self.received
 
-    @property
     def done(self) -> bool:
         """Whether the application has had everything up to the final offset."""
         return self.consumed == self.final
@@ -86,9 +87,9 @@ class ReceiveSide:
         was delivered, `follow` gives the next. Raises SpanError beyond the limit or the final offset.
         """
         size = len(data)
+        if offset > self.limit or offset + size > self.limit:
+            raise wrong(f"{size} bytes of data at {offset}, the limit is {self.limit}")
         end = offset + size
-        if end > self.limit:
-            raise wrong(f"data up to {end}, the limit is {self.limit}")
         if end > self.highest:
             if self.final != _UNKNOWN and end > self.final:
                 raise wrong(f"data up to {end} behind the final offset {self.final}")
@@ -110,6 +111,8 @@ class ReceiveSide:
         while self._starts and self._starts[0] <= self.received:
             start = self._starts.pop(0)
             part = self._parts.pop(0)
+            if not self._starts:
+                self._starts = self._parts = _NONE
             if start + len(part) > self.received:
                 skip = self.received - start
                 self.received = start + len(part)
@@ -160,8 +163,7 @@ class ReceiveSide:
 
     def drop(self) -> None:
         """Forget everything held and give the budget back: the stream is over."""
-        self._starts.clear()
-        self._parts.clear()
+        self._starts = self._parts = _NONE
         self._budget.give_back(self._borrowed)
         self._borrowed = 0
 
@@ -184,6 +186,8 @@ class ReceiveSide:
 
     def _hold(self, offset: int, end: int, data: memoryview) -> None:
         """Keep what is missing yet of the bytes from `offset` to `end`."""
+        if self._starts is _NONE:
+            self._starts, self._parts = [], []
         starts, parts = self._starts, self._parts
         index = bisect_right(starts, offset)
         position = offset

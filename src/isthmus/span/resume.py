@@ -26,7 +26,7 @@ def state_to_send(session: Session) -> list[bytes]:
             entries.append(Entry(stream.id, ENTRY_OPENED if stream.opened else 0, 0, 0))
             continue
         flags = ENTRY_OPENED if stream.opened else 0
-        entries.append(Entry(stream.id, flags, receive.acknowledged, receive.limit))
+        entries.append(Entry(stream.id, flags, receive.acknowledged(), receive.limit))
     entries.sort()
     return frames.state(session.opened.below, session.next_stream, entries)
 

@@ -6,19 +6,22 @@ not wait behind it. A stream that has had its first turn queues with the rest, s
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 
 from isthmus.span.stream import Stream
 
 
 class Scheduler:
-    """The streams that have something to send. A stream is in at most one scheduler, at most once."""
+    """The streams that have something to send. A stream is in at most one scheduler, at most once.
+
+    `wait`, `settle` and `is_fresh` are about the stream that `next` gave last: the first of its queue.
+    """
 
     __slots__ = ("_fresh", "_waiting")
 
     def __init__(self) -> None:
-        self._fresh: OrderedDict[Stream, None] = OrderedDict()
-        self._waiting: OrderedDict[Stream, None] = OrderedDict()
+        self._fresh: deque[Stream] = deque()
+        self._waiting: deque[Stream] = deque()
 
     def __len__(self) -> int:
         return len(self._fresh) + len(self._waiting)
@@ -28,42 +31,51 @@ class Scheduler:
         if stream.scheduler is None:
             stream.scheduler = self
             stream.deficit = 1
-            self._fresh[stream] = None
+            self._fresh.append(stream)
 
     def next(self, quantum: int) -> Stream | None:
         """Return the stream that may send a frame now, or None; each turn adds `quantum` bytes."""
         while True:
-            queue = self._fresh or self._waiting
-            if not queue:
+            if self._fresh:
+                stream = self._fresh[0]
+            elif self._waiting:
+                stream = self._waiting[0]
+            else:
                 return None
-            stream = next(iter(queue))
             if stream.deficit > 0:
                 return stream
             stream.deficit += quantum
             self.wait(stream)
 
+    def is_fresh(self, stream: Stream) -> bool:
+        """Whether this is the first turn of a stream that was idle."""
+        return bool(self._fresh) and self._fresh[0] is stream
+
     def wait(self, stream: Stream) -> None:
         """Put a stream behind all others."""
-        self._fresh.pop(stream, None)
-        self._waiting[stream] = None
-        self._waiting.move_to_end(stream)
+        queue = self._fresh or self._waiting
+        queue.popleft()
+        self._waiting.append(stream)
 
     def settle(self, stream: Stream) -> None:
         """Take out a stream that has sent all it had; where others wait, only when its next turn comes.
 
         Otherwise one that comes back at once would be first again and again.
         """
-        if stream in self._fresh and self._waiting:
+        if self._fresh and self._waiting:
             self.wait(stream)
         else:
-            self.remove(stream)
+            queue = self._fresh or self._waiting
+            queue.popleft()
+            stream.scheduler = None
 
     def remove(self, stream: Stream) -> None:
         """Take a stream out; nothing happens if it is not here."""
         if stream.scheduler is self:
             stream.scheduler = None
-            self._fresh.pop(stream, None)
-            self._waiting.pop(stream, None)
+            for queue in (self._fresh, self._waiting):
+                if stream in queue:
+                    queue.remove(stream)
 
     def clear(self) -> list[Stream]:
         """Take all streams out and return them."""

@@ -11,6 +11,7 @@ A range whose carrier was lost has the slot LOST and goes out again before anyth
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import Any
 
 from isthmus.span.frames import wrong
 from isthmus.span.limits import MAXIMUM_PIECES
@@ -20,6 +21,9 @@ LOST = -1
 NEVER = -2
 _MAXIMUM_RANGES = MAXIMUM_PIECES // 8
 _COMPACT_FROM = 64
+
+# Stands for each list that is empty, so that an idle stream has none; it is replaced, never changed.
+_NONE: list[Any] = []
 
 
 class SendSide:
@@ -46,11 +50,11 @@ class SendSide:
     )
 
     def __init__(self, limit: int) -> None:
-        self._chunks: list[bytes] = []
-        self._starts: list[int] = []  # the offset of each chunk
+        self._chunks: list[bytes] = _NONE
+        self._starts: list[int] = _NONE  # the offset of each chunk
         self._first = 0  # the first chunk that is still kept
-        self._ends: list[int] = []  # of each range, from `acked` to `next`
-        self._slots: list[int] = []
+        self._ends: list[int] = _NONE  # of each range, from `acked` to `next`
+        self._slots: list[int] = _NONE
         self._lost = 0  # bytes in ranges that are LOST
         self.acked = 0
         self.next = 0
@@ -73,26 +77,32 @@ class SendSide:
 
     def write(self, data: bytes) -> None:
         """Add `data` behind what was written; it must not be empty."""
-        self._chunks.append(data)
-        self._starts.append(self.end)
+        if self._chunks is _NONE:
+            self._chunks = [data]
+            self._starts = [self.end]
+        else:
+            self._chunks.append(data)
+            self._starts.append(self.end)
         self.end += len(data)
 
-    def drop(self) -> None:
-        """Forget all bytes: the stream was reset."""
-        self._chunks.clear()
-        self._starts.clear()
-        self._ends.clear()
-        self._slots.clear()
+    def drop(self) -> list[tuple[int, int]]:
+        """Forget all bytes: the stream was reset. Returns (slot, bytes) of what was not acknowledged."""
+        start = self.acked
+        dropped = []
+        for slot, end in zip(self._slots, self._ends, strict=True):
+            dropped.append((slot, end - start))
+            start = end
+        self._chunks = self._starts = self._ends = self._slots = _NONE
         self._first = self._lost = 0
         self.acked = self.next = self.end
+        return dropped
 
     def sendable(self, limit: int) -> bool:
         """Whether there is something to send below `limit`, or the FIN."""
         if self._lost or self.next < min(self.end, limit):
             return True
-        return self.fin_due
+        return self.fin_due()
 
-    @property
     def fin_due(self) -> bool:
         """Whether everything was sent and FIN is next."""
         return self.fin and self.fin_slot < 0 and self.next == self.end and not self._lost
@@ -117,7 +127,10 @@ class SendSide:
             size = maximum
         if size <= 0:
             return 0, 0
-        if self._slots and self._slots[-1] == slot:
+        if self._slots is _NONE:
+            self._ends = [start + size]
+            self._slots = [slot]
+        elif self._slots[-1] == slot:
             self._ends[-1] = start + size
         elif len(self._ends) >= _MAXIMUM_RANGES:
             return 0, 0
@@ -191,27 +204,33 @@ class SendSide:
             start = end
             if end == received:
                 break
-        del self._ends[:index], self._slots[:index]
+        if received == self.next:
+            self._ends = self._slots = _NONE
+        else:
+            del self._ends[:index], self._slots[:index]
         self.acked = received
+        self._trim()
+        return done
+
+    def _trim(self) -> None:
+        """Forget the chunks that are acknowledged."""
+        if self.acked == self.end:
+            self._chunks = self._starts = _NONE
+            self._first = 0
+            return
         first, chunks, starts = self._first, self._chunks, self._starts
-        while first < len(chunks) and starts[first] + len(chunks[first]) <= received:
+        while starts[first] + len(chunks[first]) <= self.acked:
             chunks[first] = b""
             first += 1
-        if first == len(chunks):
-            chunks.clear()
-            starts.clear()
-            first = 0
-        elif first >= _COMPACT_FROM and first * 2 >= len(chunks):
+        if first >= _COMPACT_FROM and first * 2 >= len(chunks):
             del chunks[:first], starts[:first]
             first = 0
         self._first = first
-        return done
 
-    def lose(self, slot: int) -> bool:
-        """Put what was sent on `slot` and not acknowledged back; return whether there was anything."""
-        found = False
+    def lose(self, slot: int) -> int:
+        """Put what was sent on `slot` and not acknowledged back; return how many bytes these are."""
+        found = self._lost
         if slot in self._slots:
-            found = True
             ends: list[int] = []
             slots: list[int] = []
             start = self.acked
@@ -228,5 +247,4 @@ class SendSide:
             self._ends, self._slots = ends, slots
         if self.fin_slot == slot:
             self.fin_slot = LOST
-            found = found or not self.fin_acked
-        return found
+        return self._lost - found

@@ -79,6 +79,8 @@ class Session:
 
     __slots__ = (
         "_deadline_grace",
+        "_round_trip",
+        "acknowledge_within",
         "carriers",
         "counters",
         "epochs",
@@ -129,6 +131,7 @@ class Session:
         self.random_bytes = random_bytes
         self.receive_budget = receive_budget or Budget(self.limits.receive_budget)
         self.send_budget = send_budget or Budget(self.limits.send_budget)
+        self.acknowledge_within = self.limits.acknowledge_within
         self.counters = Counters()
         self.owner: Any = None
         self.now = now
@@ -150,6 +153,7 @@ class Session:
         self.resumes_left = 0.0
         self.resumes_since = now
         self._deadline_grace = math.inf
+        self._round_trip = 0.0
         # Streams.
         self.streams: dict[int, Stream] = {}
         self.next_stream = 1 if role is Role.CLIENT else 2
@@ -212,8 +216,9 @@ class Session:
             if stream.scheduler is None:
                 self.outbox.ready(stream)
         room = stream.room()
-        if room <= 0:
+        if room <= 0 and not stream.blocked:
             stream.blocked = True
+            self.counters.writes_blocked += 1
         return room
 
     def write_eof(self, stream: Stream) -> None:
@@ -230,9 +235,8 @@ class Session:
         """
         if stream.over:
             return
-        best = self.round_trip()
         receive = stream.receive
-        if (receive.consume(size, self.now, best) and stream.opened) or receive.done:
+        if (receive.consume(size, self.now, self._round_trip) and stream.opened) or receive.done():
             self.outbox.say(stream, NEEDS_ACK)
 
     def reset(self, stream: Stream, code: int = Code.CANCEL, text: str = "") -> None:
@@ -241,7 +245,7 @@ class Session:
             return
         stream.over = True
         self.outbox.remove(stream)
-        stream.drop()
+        self._drop_bytes(stream)
         stream.resetting = True
         stream.reset_code = int(code)
         stream.reset_text = text
@@ -252,6 +256,7 @@ class Session:
         if self.over:
             return
         self.over = True
+        self.outbox.clear()
         goaway = frames.goaway(Goaway(Scope.SESSION, max(0, self.opened.below - 2), int(code), 0))
         close = 1002 if code == Code.PROTOCOL else 1001 if code == Code.GOING else 1000
         for carrier in [*self.carriers.values(), *self.handshakes]:
@@ -263,7 +268,6 @@ class Session:
                 self.drop(stream, code, text)
         self.streams.clear()
         self.unanswered.clear()
-        self.outbox.clear()
         self._deadline_grace = math.inf
         self.counters.sessions_ended += 1
         if self.on_end is not None:
@@ -302,6 +306,9 @@ class Session:
         deadline = min(self._deadline_grace, self.outbox.acknowledge_at)
         for carrier in self.carriers.values():
             deadline = min(deadline, carrier.next_deadline(limits.handshake_timeout, limits.ping_deadline))
+            stall = carrier.stalls_at()
+            if stall < deadline and self.has_other(carrier):
+                deadline = stall
         for carrier in self.handshakes:
             deadline = min(deadline, carrier.next_deadline(limits.handshake_timeout, limits.ping_deadline))
         return deadline
@@ -313,16 +320,14 @@ class Session:
         limits = self.limits
         for carrier in [*self.carriers.values(), *self.handshakes]:
             carrier.check(now, limits.handshake_timeout, limits.ping_deadline)
+            if now >= carrier.stalls_at() and self.has_other(carrier):
+                self._send_elsewhere(carrier)
         if now >= self._deadline_grace:
             self.end(Code.EXPIRED, "no carrier came back within the grace")
 
     def round_trip(self) -> float:
         """Return the shortest round trip of the carriers in seconds, 0 if none is known."""
-        best = 0.0
-        for carrier in self.carriers.values():
-            if carrier.round_trip and (best == 0 or carrier.round_trip < best):
-                best = carrier.round_trip
-        return best
+        return self._round_trip
 
     # --- carriers; the rest of this class is for the engine's own modules
 
@@ -339,6 +344,7 @@ class Session:
         self.carriers[slot] = carrier
         self.now = max(self.now, carrier.now)
         self._deadline_grace = math.inf
+        self.measure()
         self.counters.carriers_opened += 1
         if exchange:
             for frame in resume.state_to_send(self):
@@ -369,6 +375,7 @@ class Session:
             self.given_up.add(slot)
         if not self.carriers:
             self._deadline_grace = self.now + min(self.limits.grace, self.peer.grace / 1000)
+        self.measure()
         self.outbox.lose(carrier)
         for stream in list(self.streams.values()):
             stream.send.lose(slot)
@@ -387,6 +394,19 @@ class Session:
             self.outbox.ready(stream)
         self._end_if_done()
 
+    def _send_elsewhere(self, carrier: Carrier) -> None:
+        """Put back what was sent on a carrier that is silent; what comes twice is dropped by the peer."""
+        carrier.stalled = True
+        self.counters.carriers_stalled += 1
+        for stream in self.streams.values():
+            carrier.pacing.forget(stream.send.lose(carrier.slot))
+            self.outbox.ready(stream)
+
+    def measure(self) -> None:
+        """Find the shortest round trip."""
+        known = [carrier.round_trip for carrier in self.carriers.values() if carrier.round_trip]
+        self._round_trip = min(known, default=0.0)
+
     def free_slot(self, slots: int) -> int:
         """Return the lowest slot that is nobody's, -1 if all are taken."""
         taken = {*self.carriers, *self.given_up, *(carrier.slot for carrier in self.handshakes)}
@@ -403,10 +423,10 @@ class Session:
 
     def has_other(self, carrier: Carrier) -> bool:
         """Whether another carrier could send instead."""
-        return any(
-            each is not carrier and each.phase == Phase.LIVE and not each.draining
-            for each in self.carriers.values()
-        )
+        for each in self.carriers.values():
+            if each is not carrier and each.phase is Phase.LIVE and not each.draining and not each.stalled:
+                return True
+        return False
 
     # --- streams
 
@@ -414,7 +434,7 @@ class Session:
         """Whether this side opens streams of that parity."""
         return (stream_id & 1 == 1) is (self.role is Role.CLIENT)
 
-    def add_stream(self, stream_id: int, *, ours: bool, limit: int) -> Stream:
+    def add_stream(self, stream_id: int, ours: bool, limit: int) -> Stream:
         """Return a new stream of the table; `limit` is the peer's."""
         receive = ReceiveSide(self.receive_budget, self.limits.largest_window)
         stream = Stream(
@@ -433,7 +453,7 @@ class Session:
     def drop(self, stream: Stream, code: int, text: str) -> None:
         """Remove a stream that the peer or the session has ended, and tell the application."""
         stream.over = True
-        stream.drop()
+        self._drop_bytes(stream)
         self._take_out(stream)
         self.handler.reset(stream, int(code), text)
         self._end_if_done()
@@ -441,7 +461,7 @@ class Session:
     def forget(self, stream: Stream) -> None:
         """Remove a stream that is complete."""
         stream.over = True
-        stream.drop()
+        self._drop_bytes(stream)
         self._take_out(stream)
         self.handler.closed(stream)
         self._end_if_done()
@@ -450,6 +470,12 @@ class Session:
         """Remove a stream of which the application hears nothing more: its RESET was answered."""
         self._take_out(stream)
         self._end_if_done()
+
+    def _drop_bytes(self, stream: Stream) -> None:
+        for slot, size in stream.drop():
+            carrier = self.carriers.get(slot)
+            if carrier is not None:
+                carrier.pacing.forget(size)
 
     def _take_out(self, stream: Stream) -> None:
         if self.streams.get(stream.id) is stream:

@@ -213,6 +213,7 @@ class Sessions:
         """End a session without carriers and streams; return whether there was one."""
         for session in self._sessions.values():
             if not session.carriers and not session.streams:
+                self.counters.sessions_evicted += 1
                 session.end(Code.EXPIRED, "its place is needed")
                 return True
         return False

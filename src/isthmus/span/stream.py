@@ -80,18 +80,12 @@ class Stream:
         self._send_budget = send_budget
         self._send_charged = 0
 
-    @property
     def send_limit(self) -> int:
         """Up to which offset may be sent now."""
         limit = self.send.limit
         if self.opened:
             return limit
         return min(limit, EARLY_DATA) if self.ours else 0
-
-    @property
-    def pinned(self) -> bool:
-        """Whether everything has to go on the carrier of the OPEN."""
-        return self.ours and not self.opened
 
     def room(self) -> int:
         """Return how many bytes may still be written before the application has to wait; not positive: stop.
@@ -100,12 +94,12 @@ class Stream:
         and the rest is borrowed from the session's budget.
         """
         send = self.send
-        wanted = min(max(send.limit - send.acked, GUARANTEED_WINDOW), LARGEST_STORE)
-        if not self.opened:
-            wanted = GUARANTEED_WINDOW
-        charged = self._send_charged
-        free = self._send_budget.size - self._send_budget.used
-        return min(wanted, GUARANTEED_WINDOW + charged + max(0, free)) - (send.end - send.acked)
+        wanted = GUARANTEED_WINDOW
+        if self.opened and send.limit > send.acked + GUARANTEED_WINDOW:
+            wanted = min(send.limit - send.acked, LARGEST_STORE)
+        free = max(0, self._send_budget.size - self._send_budget.used)
+        most = GUARANTEED_WINDOW + self._send_charged + free
+        return min(wanted, most) - (send.end - send.acked)
 
     def charge(self) -> None:
         """Account for the bytes that are stored now.
@@ -122,8 +116,9 @@ class Stream:
         """Whether both directions are: our FIN is acknowledged, the peer's end is here and acknowledged."""
         return self.send.fin_acked and self.end_acknowledged
 
-    def drop(self) -> None:
-        """Forget all bytes, and give back what was borrowed for them."""
-        self.send.drop()
+    def drop(self) -> list[tuple[int, int]]:
+        """Forget all bytes, and give back what was borrowed for them; returns what `SendSide.drop` does."""
+        dropped = self.send.drop()
         self.charge()
         self.receive.drop()
+        return dropped

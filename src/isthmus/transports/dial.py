@@ -94,7 +94,9 @@ class SocketDial:
             self._task = self._loop.create_task(self._connect_by_name())
 
     def cancel(self) -> None:
-        """Give up: nothing is called any more."""
+        """Give up: nothing is called any more. A server that has accepted already sees a reset."""
+        if self._socket is not None:
+            tcp.reset_on_close(self._socket)
         self._end()
 
     def _end(self) -> None:

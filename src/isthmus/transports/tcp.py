@@ -287,10 +287,7 @@ class TcpTransport:
     def abort(self) -> None:
         if self._lost or self._socket is None:
             return
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        except OSError as error:
-            log.debug("cannot ask for a reset: %s", error)
+        reset_on_close(self._socket)
         self._lose(StreamReset("the connection was aborted by this gateway"))
 
     def info(self, name: str) -> Any:
@@ -373,6 +370,14 @@ def in_flight(sock: socket.socket | None) -> int:
     except OSError:
         return 0
     return int.from_bytes(size, sys.byteorder)
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Have the other side see a reset when `sock` is closed."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    except OSError as error:
+        log.debug("cannot ask for a reset: %s", error)
 
 
 def prepare(sock: socket.socket) -> None:

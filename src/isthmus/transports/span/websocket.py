@@ -220,7 +220,7 @@ class CarrierWebSocket:
         if carrier is None or self._lost:
             return
         while not self._blocked:
-            room = carrier.frame_size + SMALL
+            room = carrier.pacing.frame_size + SMALL
             message = carrier.data_to_send(room if room > LEAST_MESSAGE else LEAST_MESSAGE, _monotonic())
             if not message or self._lost or not self._connection.may_send:
                 break

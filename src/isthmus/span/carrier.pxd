@@ -1,0 +1,62 @@
+# C types for carrier.py, read by Cython only.
+cimport cython
+
+cdef class Carrier
+
+from isthmus.span cimport incoming, outgoing
+from isthmus.span.message cimport Message
+from isthmus.span.pacing cimport Pacing
+from isthmus.span.reader cimport FrameReader
+from isthmus.span.scheduler cimport Scheduler
+from isthmus.span.session cimport Session
+
+cdef object _HANDSHAKE, _EXCHANGE, _LIVE, _CLOSED
+cdef double _ROUND_TRIP_EVERY, _LEAST_STALL, _ANSWER_WITHIN
+cdef Py_ssize_t _DATA_HEADER, LEAST_DATA
+
+
+@cython.final
+cdef class Carrier:
+    cdef public object handler
+    cdef public object owner
+    cdef public Session session
+    cdef public object handshake
+    cdef readonly FrameReader reader
+    cdef public object phase
+    cdef readonly object close_code
+    cdef readonly object control
+    cdef readonly object answers
+    cdef readonly object pending
+    cdef readonly Scheduler scheduler
+    cdef public bytearray state
+    cdef readonly bytes pong
+    cdef readonly Pacing pacing
+    cdef public double now
+    cdef readonly double opened_at
+    cdef readonly double heard
+    cdef double _ping_sent
+    cdef double _round_trip_at
+    cdef unsigned long long _pings
+    cdef public long long epoch
+    cdef public Py_ssize_t maximum_message
+    cdef public int slot
+    cdef public bint draining
+    cdef readonly bint pinged
+    cdef public bint stalled
+    cdef bint _awake
+
+    @cython.locals(session=Session)
+    cpdef receive(self, data, bint final, double now)
+
+    cpdef alive(self, double now)
+
+    @cython.locals(message=Message, session=Session)
+    cpdef list data_to_send(self, Py_ssize_t budget, double now)
+
+    cpdef wake(self)
+    cpdef data_received(self, unsigned int stream, unsigned long long offset, data)
+    cpdef ack_received(self, unsigned int stream, unsigned long long received, unsigned long long limit)
+    cpdef double stalls_at(self)
+
+    @cython.locals(pacing=Pacing)
+    cpdef delivered(self, long long size, double now)

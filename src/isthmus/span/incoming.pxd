@@ -1,0 +1,32 @@
+# C types for incoming.py, read by Cython only.
+cimport cython
+
+from isthmus.span.carrier cimport Carrier
+from isthmus.span.receive_side cimport ReceiveSide
+from isthmus.span.send_side cimport SendSide
+from isthmus.span.session cimport Session
+from isthmus.span.stream cimport Stream
+
+
+@cython.locals(stream=Stream, receive=ReceiveSide, size=Py_ssize_t, received="unsigned long long")
+cpdef data_received(Session session, Carrier carrier, unsigned int stream_id, unsigned long long offset, data)
+
+@cython.locals(stream=Stream)
+cpdef ack_received(
+    Session session,
+    Carrier carrier,
+    unsigned int stream_id,
+    unsigned long long received,
+    unsigned long long limit,
+)
+
+@cython.locals(send=SendSide, sent_on=Carrier)
+cpdef acknowledge(Session session, Stream stream, unsigned long long received, unsigned long long limit)
+
+@cython.locals(stream=Stream)
+cpdef frame_received(Session session, Carrier carrier, int kind, unsigned int stream_id, bytes payload)
+
+@cython.locals(stream=Stream)
+cdef _open_received(Session session, Carrier carrier, unsigned int stream_id, bytes payload)
+
+cdef _received_all(Session session, Stream stream)

@@ -1,0 +1,37 @@
+# C types for outbox.py, read by Cython only.
+cimport cython
+
+cdef class Outbox
+
+from isthmus.span.carrier cimport Carrier
+from isthmus.span.scheduler cimport Scheduler
+from isthmus.span.stream cimport Stream
+
+
+@cython.final
+cdef class Outbox:
+    cdef dict _carriers
+    cdef dict _owing
+    cdef readonly object pending
+    cdef readonly Scheduler scheduler
+    cdef long long _unacknowledged
+    cdef readonly double acknowledge_at
+
+    @cython.locals(carrier=Carrier)
+    cpdef ready(self, Stream stream)
+
+    cpdef unpin(self, Stream stream)
+
+    @cython.locals(carrier=Carrier)
+    cpdef say(self, Stream stream, int needs)
+
+    cpdef owe(self, Stream stream, Py_ssize_t size, double now, double within)
+
+    @cython.locals(owing=dict)
+    cpdef flush(self, double now)
+
+    @cython.locals(carrier=Carrier)
+    cpdef remove(self, Stream stream)
+
+    @cython.locals(carrier=Carrier)
+    cpdef wake(self)

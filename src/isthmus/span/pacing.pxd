@@ -1,0 +1,44 @@
+# C types for pacing.py, read by Cython only.
+cimport cython
+
+cdef double _FRAME_TIME, _SHORTEST_WINDOW, _STARTING_GAIN, _GAIN, _GROWTH, _ACKNOWLEDGE_WITHIN, _MINIMUM_LASTS
+cdef int _WINDOWS, _FLAT_WINDOWS
+
+
+@cython.final
+cdef class Pacing:
+    cdef readonly long long in_flight
+    cdef public long long cap
+    cdef public long long frame_size
+    cdef readonly double rate
+    cdef readonly double round_trip
+    cdef readonly double smoothed
+    cdef readonly double flying_since
+    cdef public bint held
+    cdef public bint limited
+    cdef readonly bint probing
+    cdef bint _starting
+    cdef bint _probed
+    cdef int _windows
+    cdef int _flat
+    cdef long long _acknowledged
+    cdef double _since
+    cdef double _minimum_at
+    cdef double _best
+    cdef double _best_before
+    cdef double _grown_to
+
+    cpdef bint full(self)
+    cpdef sent(self, long long size, double now)
+    cpdef forget(self, long long size)
+
+    @cython.locals(elapsed=double)
+    cpdef delivered(self, long long size, double now)
+
+    cpdef bint probes(self)
+    cpdef measured(self, double seconds, double now)
+    cdef _begin(self, double now)
+    cdef _sample(self, double rate)
+
+    @cython.locals(held=double, gain=double, allowance=double)
+    cdef _follow(self)

@@ -1,0 +1,161 @@
+"""How much one carrier keeps in flight: what its way holds and a little more, so that no queue grows there.
+
+in flight   bytes of DATA that were sent and are not acknowledged, wherever they wait
+rate        the best of what was acknowledged in a second, over the last windows of one round trip each
+round trip  the smallest of the last ten seconds: what the way takes without a queue
+cap         gain * rate * round trip, and what arrives while an acknowledgement waits for its time
+
+The gain is 2 until the rate has stopped to grow, then 1.25. When the smallest round trip is ten seconds old,
+the cap is lowered for about two round trips, so that the queue drains and the way can be measured again.
+"""
+
+from __future__ import annotations
+
+from isthmus.span.limits import KIB, LARGEST_DATA, LEAST_DATA
+
+_FIRST_CAP = 128 * KIB
+_LEAST_CAP = 4 * LEAST_DATA
+_FIRST_FRAME = 16 * KIB
+_FRAME_TIME = 0.01
+_SHORTEST_WINDOW = 0.05
+_WINDOWS = 8  # twice so many are remembered at most
+_STARTING_GAIN = 2.0
+_GAIN = 1.25
+_GROWTH = 1.25
+_FLAT_WINDOWS = 3
+_ACKNOWLEDGE_WITHIN = 0.025
+_LARGEST_ALLOWANCE = 128 * KIB
+_MINIMUM_LASTS = 10.0
+
+
+class Pacing:
+    """The speed of one carrier, and what follows from it. Times are in seconds, rates in bytes a second.
+
+    `round_trip` and `rate` are 0 while they are unknown. `held` is set by whoever had to stop sending because
+    `full`. `limited` is set when there was nothing more to send: what is acknowledged then says little.
+    """
+
+    __slots__ = (
+        "_acknowledged",
+        "_best",
+        "_best_before",
+        "_flat",
+        "_grown_to",
+        "_minimum_at",
+        "_probed",
+        "_since",
+        "_starting",
+        "_windows",
+        "cap",
+        "flying_since",
+        "frame_size",
+        "held",
+        "in_flight",
+        "limited",
+        "probing",
+        "rate",
+        "round_trip",
+        "smoothed",
+    )
+
+    def __init__(self, now: float) -> None:
+        self.in_flight = 0
+        self.flying_since = now  # when the last acknowledgement came, or something was first in flight
+        self.cap = _FIRST_CAP
+        self.rate = 0.0
+        self.round_trip = 0.0
+        self.smoothed = 0.0  # the round trip with its queues
+        self.frame_size = _FIRST_FRAME
+        self.held = False
+        self.limited = False
+        self.probing = False  # the cap is lowered
+        self._probed = False  # and the PING has gone
+        self._minimum_at = now
+        self._acknowledged = 0  # since the window began
+        self._since = now
+        self._best = self._best_before = 0.0
+        self._windows = 0
+        self._starting = True
+        self._grown_to = 0.0
+        self._flat = 0
+
+    def full(self) -> bool:
+        """Whether as much is in flight as may be."""
+        return self.in_flight >= self.cap
+
+    def sent(self, size: int, now: float) -> None:
+        """Note that so much DATA went out."""
+        if self.in_flight == 0:
+            self.flying_since = now
+            self._begin(now)
+        self.in_flight += size
+
+    def forget(self, size: int) -> None:
+        """Note that so much will not be acknowledged here: it was dropped, or goes elsewhere."""
+        self.in_flight -= size
+
+    def delivered(self, size: int, now: float) -> None:
+        """Note that so much was acknowledged."""
+        self.in_flight -= size
+        self.flying_since = now
+        self._acknowledged += size
+        elapsed = now - self._since
+        if elapsed < _SHORTEST_WINDOW or elapsed < self.round_trip:
+            return
+        self._sample(self._acknowledged / elapsed)
+        self._begin(now)
+        if not self.probing and now - self._minimum_at > _MINIMUM_LASTS:
+            self.probing = True
+        self._follow()
+
+    def probes(self) -> bool:
+        """Whether a PING has to go now because the queue has drained for it; that is so once a probe."""
+        if self.probing and not self._probed and self.in_flight <= self.cap:
+            self._probed = True
+            return True
+        return False
+
+    def measured(self, seconds: float, now: float) -> None:
+        """Note the round trip of the last PING; that of a probe replaces the smallest, whatever that was."""
+        self.smoothed = self.smoothed + (seconds - self.smoothed) / 4 if self.smoothed else seconds
+        if self._probed or self.round_trip == 0 or seconds <= self.round_trip:
+            self.probing = self._probed = False
+            self.round_trip = seconds
+            self._minimum_at = now
+            self._follow()
+
+    def _begin(self, now: float) -> None:
+        """Begin a window."""
+        self._acknowledged = 0
+        self._since = now
+        self.limited = False
+
+    def _sample(self, rate: float) -> None:
+        if self.limited and rate <= self.rate:
+            return
+        self._windows += 1
+        if self._windows > _WINDOWS:
+            self._windows = 1
+            self._best_before = self._best
+            self._best = 0.0
+        self._best = max(self._best, rate)
+        self.rate = max(self._best, self._best_before)
+        if self._starting and not self.limited:
+            self._flat += 1
+            if self.rate >= self._grown_to * _GROWTH:
+                self._grown_to = self.rate
+                self._flat = 0
+            self._starting = self._flat < _FLAT_WINDOWS
+
+    def _follow(self) -> None:
+        """Set what depends on rate and round trip."""
+        if self.rate == 0:
+            return
+        held = self.rate * self.round_trip
+        if self.probing:
+            self.cap = max(_LEAST_CAP, int(held / 2))
+        else:
+            gain = _STARTING_GAIN if self._starting else _GAIN
+            allowance = min(_LARGEST_ALLOWANCE, self.rate * _ACKNOWLEDGE_WITHIN)
+            self.cap = max(_LEAST_CAP, int(gain * held + allowance))
+        self.frame_size = min(max(LEAST_DATA, int(self.rate * _FRAME_TIME)), LARGEST_DATA)

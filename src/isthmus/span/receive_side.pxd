@@ -1,0 +1,42 @@
+# C types for receive_side.py, read by Cython only.
+cimport cython
+
+from isthmus.span.limits cimport Budget
+
+cdef list _NONE
+cdef long long _UNKNOWN
+
+
+@cython.final
+cdef class ReceiveSide:
+    cdef Budget _budget
+    cdef list _starts
+    cdef list _parts
+    cdef long long _borrowed
+    cdef long long _largest
+    cdef long long _mark
+    cdef double _mark_time
+    cdef readonly long long received
+    cdef readonly long long consumed
+    cdef readonly long long highest
+    cdef readonly long long limit
+    cdef readonly long long final
+    cdef readonly long long window
+    cdef bint _admitted
+
+    cpdef bint complete(self)
+    cpdef bint done(self)
+    cpdef long long acknowledged(self)
+
+    @cython.locals(size="long long", end="unsigned long long", received="unsigned long long")
+    cpdef take(self, unsigned long long offset, data)
+
+    cpdef follow(self)
+    cpdef admit(self, double now)
+    cpdef bint consume(self, long long size, double now, double round_trip) except -1
+
+    @cython.locals(limit="long long", above="long long")
+    cdef bint _raise_limit(self)
+
+    @cython.locals(over="long long")
+    cdef _give_back(self)

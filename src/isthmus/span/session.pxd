@@ -1,0 +1,85 @@
+# C types for session.py, read by Cython only.
+cimport cython
+
+cdef class Session
+
+from isthmus.span.carrier cimport Carrier
+from isthmus.span.limits cimport Budget
+from isthmus.span.outbox cimport Outbox
+from isthmus.span.receive_side cimport ReceiveSide
+from isthmus.span.stream cimport Stream
+
+
+@cython.final
+cdef class Session:
+    cdef readonly object role
+    cdef public object handler
+    cdef readonly object limits
+    cdef public object random_bytes
+    cdef readonly Budget receive_budget
+    cdef readonly Budget send_budget
+    cdef readonly object counters
+    cdef public object owner
+    cdef public object on_end
+    cdef public bytes id
+    cdef public bytes secret
+    cdef public bytes place
+    cdef public object peer
+    cdef readonly dict carriers
+    cdef readonly list handshakes
+    cdef public Carrier founder
+    cdef readonly set given_up
+    cdef readonly dict epochs
+    cdef readonly dict streams
+    cdef readonly object opened
+    cdef readonly object unanswered
+    cdef readonly Outbox outbox
+    cdef public double now
+    cdef readonly double acknowledge_within
+    cdef public double resumes_left
+    cdef public double resumes_since
+    cdef double _deadline_grace
+    cdef double _round_trip
+    cdef public long long next_epoch
+    cdef public long long next_stream
+    cdef public long long opened_by_peer
+    cdef readonly bint over
+    cdef public bint going
+
+    @cython.locals(stream_id="long long", ours="long long", stream=Stream)
+    cpdef Stream open(self, str origin=*)
+
+    cpdef accept(self, Stream stream)
+
+    @cython.locals(room="long long")
+    cpdef write(self, Stream stream, data)
+
+    cpdef write_eof(self, Stream stream)
+
+    @cython.locals(receive=ReceiveSide)
+    cpdef consumed(self, Stream stream, long long size)
+
+
+    @cython.locals(carrier=Carrier, deadline=double, stall=double)
+    cpdef double next_deadline(self)
+
+    cpdef double round_trip(self)
+
+    @cython.locals(each=Carrier)
+    cpdef bint has_other(self, Carrier carrier)
+
+    cpdef bint is_elsewhere(self, int slot, Carrier carrier)
+    cpdef bint is_ours(self, long long stream_id)
+
+    @cython.locals(stream=Stream, receive=ReceiveSide)
+    cpdef Stream add_stream(self, unsigned int stream_id, bint ours, unsigned long long limit)
+
+    cpdef answered(self, Stream stream)
+    cpdef forget(self, Stream stream)
+    cpdef remove(self, Stream stream)
+
+    @cython.locals(carrier=Carrier)
+    cdef _drop_bytes(self, Stream stream)
+
+    cdef _take_out(self, Stream stream)
+    cdef _end_if_done(self)

@@ -1,0 +1,42 @@
+# C types for stream.py, read by Cython only.
+cimport cython
+
+from isthmus.span.limits cimport Budget
+from isthmus.span.receive_side cimport ReceiveSide
+from isthmus.span.send_side cimport SendSide
+
+
+@cython.final
+cdef class Stream:
+    cdef readonly SendSide send
+    cdef readonly ReceiveSide receive
+    cdef Budget _send_budget
+    cdef long long _send_charged
+    cdef public str origin
+    cdef public object owner
+    cdef public object scheduler
+    cdef public str reset_text
+    cdef public long long deficit
+    cdef readonly unsigned int id
+    cdef public int reset_code
+    cdef public short needs
+    cdef public short state_slot
+    cdef public short answer_slot
+    cdef public bint ours
+    cdef public bint opened
+    cdef public bint over
+    cdef public bint eof_told
+    cdef public bint end_acknowledged
+    cdef public bint resetting
+    cdef public bint blocked
+
+    cpdef unsigned long long send_limit(self)
+
+    @cython.locals(send=SendSide, wanted="long long", free="long long", most="long long")
+    cpdef long long room(self)
+
+    @cython.locals(above="long long")
+    cpdef charge(self)
+
+    cpdef bint complete(self)
+    cpdef list drop(self)

@@ -1,0 +1,120 @@
+"""pacing.py: what a carrier is found to move, and how much it keeps in flight for that."""
+
+from __future__ import annotations
+
+import pytest
+
+from isthmus.span.limits import LARGEST_DATA, LEAST_DATA
+from isthmus.span.pacing import Pacing
+
+
+class Way:
+    """A way with a rate and a round trip; what is sent waits in its queue."""
+
+    def __init__(self, rate: float, round_trip: float) -> None:
+        self.pacing = Pacing(0.0)
+        self.pacing.measured(round_trip, 0.0)
+        self.rate = rate
+        self.round_trip = round_trip
+        self.now = 0.0
+        self.free_at = 0.0  # when the bottleneck has sent all there is
+        self.under_way: list[tuple[float, int]] = []
+        self.queue = 0.0
+
+    def run(self, seconds: float, piece: int = 10_000) -> float:
+        """Send as much as may be; return the rate at which it was acknowledged."""
+        end = self.now + seconds
+        moved = 0
+        while self.now < end:
+            while not self.pacing.full():
+                self.pacing.sent(piece, self.now)
+                self.free_at = max(self.free_at, self.now) + piece / self.rate
+                self.under_way.append((self.free_at + self.round_trip, piece))
+            self.queue = self.free_at - self.now
+            self.now, size = self.under_way.pop(0)
+            self.pacing.delivered(size, self.now)
+            moved += size
+            if self.pacing.probes():
+                self.ping()
+        return moved / seconds
+
+    def ping(self) -> None:
+        self.pacing.measured(self.round_trip + max(0.0, self.free_at - self.now), self.now)
+
+
+@pytest.mark.parametrize(
+    ("rate", "size"), [(10_000, LEAST_DATA), (2_000_000, 20_000), (1_000_000_000, LARGEST_DATA)]
+)
+def test_frames_follow_the_rate(rate: int, size: int) -> None:
+    pacing = Pacing(0.0)
+    now = 0.0
+    pacing.sent(1 << 40, now)
+    for _ in range(100):
+        now += 0.05
+        pacing.delivered(int(rate * 0.05), now)
+    assert pacing.frame_size == pytest.approx(size, rel=0.05)
+    for _ in range(100):
+        now += 0.05
+        pacing.delivered(int(rate * 0.05) // 100, now)
+    assert pacing.frame_size == pytest.approx(min(max(LEAST_DATA, rate * 0.01 / 100), LARGEST_DATA), rel=0.05)
+
+
+@pytest.mark.parametrize(("rate", "round_trip"), [(25e6, 0.1), (2.5e6, 0.02), (1e8, 0.001), (1e6, 0.3)])
+def test_the_way_is_full_and_its_queue_short(rate: float, round_trip: float) -> None:
+    way = Way(rate, round_trip)
+    way.run(2.0)
+    assert way.run(5.0) >= 0.95 * rate
+    assert way.queue <= 0.3 * round_trip + 0.04
+
+
+def test_a_way_that_becomes_slower_or_faster_is_followed() -> None:
+    way = Way(2e7, 0.05)
+    way.run(3.0)
+    way.rate = 2e6
+    way.run(5.0)
+    assert way.pacing.rate == pytest.approx(2e6, rel=0.1)
+    way.rate = 2e7
+    way.run(5.0)
+    assert way.run(2.0) >= 0.9 * 2e7
+
+
+def test_a_longer_way_is_noticed_when_the_smallest_is_old() -> None:
+    way = Way(1e7, 0.02)
+    way.run(5.0)
+    way.round_trip = 0.1
+    way.run(20.0)
+    assert way.pacing.round_trip == pytest.approx(0.1, rel=0.1)
+    assert way.run(5.0) >= 0.9 * 1e7
+
+
+def test_a_probe_lowers_the_cap_until_its_answer() -> None:
+    way = Way(1e7, 0.05)
+    way.run(5.0)
+    usual = way.pacing.cap
+    while not way.pacing.probing:
+        way.run(0.1)
+    assert way.pacing.cap < usual / 2
+    way.run(0.5)
+    assert not way.pacing.probing
+    assert way.pacing.cap == pytest.approx(usual, rel=0.1)
+
+
+def test_when_there_was_nothing_to_send_a_low_rate_says_nothing() -> None:
+    way = Way(1e7, 0.02)
+    way.run(3.0)
+    known = way.pacing.rate
+    for _ in range(100):
+        way.now += 0.1
+        way.pacing.sent(10, way.now)
+        way.pacing.limited = True
+        way.pacing.delivered(10, way.now)
+    assert way.pacing.rate == known
+
+
+def test_what_is_forgotten_is_not_in_flight() -> None:
+    pacing = Pacing(0.0)
+    pacing.sent(pacing.cap, 0.0)
+    assert pacing.full()
+    pacing.forget(1)
+    assert not pacing.full()
+    assert pacing.rate == 0
