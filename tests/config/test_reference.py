@@ -72,6 +72,8 @@ def default_of(info: FieldInfo) -> str:
         value = units.format_size(value)
     elif units.duration in readers:
         value = units.format_duration(value)
+    elif info.alias == "span.carriers":
+        value = value or "auto"
     return f"`{value}`"
 
 
