@@ -66,7 +66,7 @@ def acknowledge(session: Session, stream: Stream, received: int, limit: int) -> 
         session.forget(stream)
         return
     session.outbox.ready(stream)
-    if stream.blocked and stream.room() >= send.stored:
+    if stream.unblocks():
         stream.blocked = False
         session.handler.writable(stream)
 
@@ -119,7 +119,7 @@ def opened(session: Session, stream: Stream, limit: int) -> None:
     stream.opened = True
     session.outbox.unpin(stream)
     session.handler.opened(stream)
-    if not stream.over and stream.blocked and stream.room() >= stream.send.stored:
+    if not stream.over and stream.unblocks():
         stream.blocked = False
         session.handler.writable(stream)
 

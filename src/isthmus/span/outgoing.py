@@ -110,13 +110,15 @@ def _data(session: Session, carrier: Carrier, message: Message, scheduler: Sched
         available = send.available(limit)
         size = 0
         if available:
-            if pacing.full() and (available > LEAST_DATA or not scheduler.is_fresh(stream)):
+            # What goes again is not held: of what came behind it nothing can be acknowledged before.
+            if pacing.full() and not send.lost():
                 if not scheduler.is_fresh(stream):
                     pacing.held = True
                     counters.carriers_full += 1
                     return False
-                scheduler.wait(stream)  # others that are fresh may have little
-                continue
+                if available > LEAST_DATA:
+                    scheduler.wait(stream)  # others that are fresh may have little
+                    continue
             most = min(pacing.frame_size, available)
             if most > room:
                 if message.size and (room <= 0 or room < LEAST_DATA):

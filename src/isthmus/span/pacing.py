@@ -157,5 +157,6 @@ class Pacing:
         else:
             gain = _STARTING_GAIN if self._starting else _GAIN
             allowance = min(_LARGEST_ALLOWANCE, self.rate * _ACKNOWLEDGE_WITHIN)
-            self.cap = max(_LEAST_CAP, int(gain * held + allowance))
+            least = self.cap if self._starting else _LEAST_CAP
+            self.cap = max(least, int(gain * held + allowance))
         self.frame_size = min(max(LEAST_DATA, int(self.rate * _FRAME_TIME)), LARGEST_DATA)

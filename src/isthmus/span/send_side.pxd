@@ -26,6 +26,7 @@ cdef class SendSide:
     cpdef list drop(self)
     cpdef bint sendable(self, unsigned long long limit)
     cpdef bint fin_due(self)
+    cpdef bint lost(self)
     cpdef long long available(self, unsigned long long limit)
 
     @cython.locals(start="long long", size="long long")

@@ -107,6 +107,10 @@ class SendSide:
         """Whether everything was sent and FIN is next."""
         return self.fin and self.fin_slot < 0 and self.next == self.end and not self._lost
 
+    def lost(self) -> bool:
+        """Whether some of it has to go again."""
+        return self._lost > 0
+
     def available(self, limit: int) -> int:
         """Return how many bytes the next call to `take` could give at most."""
         if self._lost:

@@ -35,6 +35,8 @@ cdef class Stream:
     @cython.locals(send=SendSide, wanted="long long", free="long long", most="long long")
     cpdef long long room(self)
 
+    cpdef bint unblocks(self)
+
     @cython.locals(above="long long")
     cpdef charge(self)
 

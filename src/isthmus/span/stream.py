@@ -101,6 +101,10 @@ class Stream:
         most = GUARANTEED_WINDOW + self._send_charged + free
         return min(wanted, most) - (send.end - send.acked)
 
+    def unblocks(self) -> bool:
+        """Whether an application that waits may write again: a fifth of what may be stored is free."""
+        return self.blocked and self.room() * 4 >= self.send.end - self.send.acked
+
     def charge(self) -> None:
         """Account for the bytes that are stored now.
 
