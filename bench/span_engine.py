@@ -37,9 +37,6 @@ class End:
     def output_ready(self) -> None:
         self.wants = True
 
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return ignore
-
     def send(self, now: float) -> bool:
         """Let the session send all it has, and the other one receive it."""
         moved = False
@@ -75,9 +72,17 @@ class End:
     def closed(self, stream: Stream) -> None:
         self.over += 1
 
+    def established(self) -> None:
+        pass
 
-def ignore(*_: object) -> None:
-    """Nothing."""
+    def opened(self, stream: Stream) -> None:
+        pass
+
+    def writable(self, stream: Stream) -> None:
+        pass
+
+    def close(self, code: int, text: str) -> None:
+        raise AssertionError(f"{code} {text}")
 
 
 class Pair:

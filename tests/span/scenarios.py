@@ -8,8 +8,7 @@ from random import Random
 from tests.span.link import BACKLOG, App, Net
 
 from isthmus.span import Limits, Session
-from isthmus.span.limits import GUARANTEED_WINDOW, MAXIMUM_PIECES
-from isthmus.span.stream import LARGEST_STORE
+from isthmus.span.limits import GUARANTEED_WINDOW, LARGEST_STORE, MAXIMUM_PIECES
 
 LARGEST_WRITE = 70_000
 SMALL = Limits(receive_budget=300_000, send_budget=300_000, maximum_streams=20)

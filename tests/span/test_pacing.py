@@ -111,6 +111,18 @@ def test_when_there_was_nothing_to_send_a_low_rate_says_nothing() -> None:
     assert way.pacing.rate == known
 
 
+def test_a_way_that_is_often_empty_is_measured_too() -> None:
+    pacing = Pacing(0.0)
+    pacing.measured(0.0001, 0.0)
+    now = 0.0
+    for _ in range(1_000):
+        now += 0.0001
+        pacing.sent(100_000, now)
+        pacing.delivered(100_000, now)
+    assert pacing.rate == pytest.approx(1e9, rel=0.1)
+    assert pacing.frame_size == LARGEST_DATA
+
+
 def test_what_is_forgotten_is_not_in_flight() -> None:
     pacing = Pacing(0.0)
     pacing.sent(pacing.cap, 0.0)

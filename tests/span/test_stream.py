@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.span.limits import EARLY_DATA, GUARANTEED_WINDOW, Budget
+from isthmus.span.limits import EARLY_DATA, GUARANTEED_WINDOW, LARGEST_STORE, Budget
 from isthmus.span.receive_side import ReceiveSide
 from isthmus.span.send_side import SendSide
-from isthmus.span.stream import LARGEST_STORE, Stream
+from isthmus.span.stream import Stream
 
 
 def stream(limit: int, budget: Budget, *, ours: bool = True, opened: bool = True) -> Stream:

@@ -1,11 +1,15 @@
 # C types for incoming.py, read by Cython only.
 cimport cython
 
+from isthmus.span cimport frames
 from isthmus.span.carrier cimport Carrier
 from isthmus.span.receive_side cimport ReceiveSide
 from isthmus.span.send_side cimport SendSide
 from isthmus.span.session cimport Session
 from isthmus.span.stream cimport Stream
+
+cdef int _STATE, _OPEN, _OPENED, _FIN, _RESET, _CLOSED, _GOAWAY
+cdef int NEEDS_ACK, NEEDS_OPENED
 
 
 @cython.locals(stream=Stream, receive=ReceiveSide, size=Py_ssize_t, received="unsigned long long")

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 _EXCHANGE = 1
 
+# As plain integers: to look up and compare an IntEnum costs more than the rest of the way to a stream.
+_STATE = int(Type.STATE)
+_OPEN = int(Type.OPEN)
+_OPENED = int(Type.OPENED)
+_FIN = int(Type.FIN)
+_RESET = int(Type.RESET)
+_CLOSED = int(Type.CLOSED)
+_GOAWAY = int(Type.GOAWAY)
+
 
 def data_received(session: Session, carrier: Carrier, stream_id: int, offset: int, data: memoryview) -> None:
     """Deliver what is in order now; owe an acknowledgement."""
@@ -73,35 +82,35 @@ def acknowledge(session: Session, stream: Stream, received: int, limit: int) -> 
 
 def frame_received(session: Session, carrier: Carrier, kind: int, stream_id: int, payload: bytes) -> None:
     """Act on any other frame."""
-    if kind == Type.STATE:
+    if kind == _STATE:
         resume.state_received(session, carrier, payload)
         return
     if carrier.phase == _EXCHANGE:
         raise wrong(f"a frame of type {kind:#x} before STATE")
-    if kind == Type.GOAWAY:
+    if kind == _GOAWAY:
         _goaway_received(session, carrier, payload)
         return
     if stream_id == 0:
         raise wrong(f"a frame of type {kind:#x} after the handshake")
-    if kind == Type.OPEN:
+    if kind == _OPEN:
         _open_received(session, carrier, stream_id, payload)
         return
     stream = session.streams.get(stream_id)
-    if kind == Type.RESET:
+    if kind == _RESET:
         code, text = frames.parse_reset(payload)
         _reset_received(session, carrier, stream_id, stream, code, text)
     elif stream is None:
-        _forgotten(session, carrier, stream_id, answered=kind != Type.CLOSED)
-    elif kind == Type.CLOSED:
+        _forgotten(session, carrier, stream_id, answered=kind != _CLOSED)
+    elif kind == _CLOSED:
         ended_by_peer(session, stream)
-    elif kind == Type.FIN:
+    elif kind == _FIN:
         stream.answer_slot = carrier.slot
         if not stream.over:
             stream.receive.finish(int.from_bytes(payload, "big"))
             session.outbox.owe(stream, 0, session.now, session.acknowledge_within)
             if stream.receive.complete():
                 _received_all(session, stream)
-    elif kind == Type.OPENED:
+    elif kind == _OPENED:
         if not stream.ours:
             raise wrong(f"OPENED for stream {stream_id}, which the peer opened")
         opened(session, stream, int.from_bytes(payload, "big"))

@@ -10,6 +10,7 @@ MIB = 1024 * KIB
 EARLY_DATA = 16 * KIB  # before OPENED
 GUARANTEED_WINDOW = 64 * KIB
 FIRST_WINDOW = 256 * KIB
+LARGEST_STORE = 16 * MIB  # of what one stream has to send
 MAXIMUM_SLOTS = 16
 MAXIMUM_PIECES = 4_096  # of one stream that are apart
 MAXIMUM_AHEAD = 131_072  # of a stream before the lowest that was never opened

@@ -7,6 +7,9 @@ from isthmus.span.carrier cimport Carrier
 from isthmus.span.scheduler cimport Scheduler
 from isthmus.span.stream cimport Stream
 
+cdef int ANSWERS, NEEDS_ACK
+cdef Py_ssize_t ACKNOWLEDGE_EVERY
+
 
 @cython.final
 cdef class Outbox:

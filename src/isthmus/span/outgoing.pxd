@@ -1,6 +1,7 @@
 # C types for outgoing.py, read by Cython only.
 cimport cython
 
+from isthmus.span cimport frames
 from isthmus.span.carrier cimport Carrier
 from isthmus.span.message cimport Message
 from isthmus.span.outbox cimport Outbox

@@ -40,5 +40,5 @@ cdef class Pacing:
     cdef _begin(self, double now)
     cdef _sample(self, double rate)
 
-    @cython.locals(held=double, gain=double, allowance=double)
+    @cython.locals(held=double, gain=double, allowance=double, least="long long")
     cdef _follow(self)

@@ -86,8 +86,9 @@ class Pacing:
     def sent(self, size: int, now: float) -> None:
         """Note that so much DATA went out."""
         if self.in_flight == 0:
+            if now - self.flying_since > _SHORTEST_WINDOW:
+                self._begin(now)  # a pause is no slowness
             self.flying_since = now
-            self._begin(now)
         self.in_flight += size
 
     def forget(self, size: int) -> None:
@@ -159,4 +160,5 @@ class Pacing:
             allowance = min(_LARGEST_ALLOWANCE, self.rate * _ACKNOWLEDGE_WITHIN)
             least = self.cap if self._starting else _LEAST_CAP
             self.cap = max(least, int(gain * held + allowance))
-        self.frame_size = min(max(LEAST_DATA, int(self.rate * _FRAME_TIME)), LARGEST_DATA)
+        least = self.frame_size if self._starting else LEAST_DATA
+        self.frame_size = min(max(least, int(self.rate * _FRAME_TIME)), LARGEST_DATA)

@@ -4,7 +4,8 @@ cimport cython
 from isthmus.span.limits cimport Budget
 
 cdef list _NONE
-cdef long long _UNKNOWN
+cdef long long _UNKNOWN, FIRST_WINDOW, GUARANTEED_WINDOW
+cdef double _LEAST_ROUND_TRIP
 
 
 @cython.final
@@ -33,6 +34,7 @@ cdef class ReceiveSide:
 
     cpdef follow(self)
     cpdef admit(self, double now)
+    @cython.locals(elapsed=double)
     cpdef bint consume(self, long long size, double now, double round_trip) except -1
 
     @cython.locals(limit="long long", above="long long")

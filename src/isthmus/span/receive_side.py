@@ -17,6 +17,8 @@ from isthmus.span.frames import wrong
 from isthmus.span.limits import EARLY_DATA, FIRST_WINDOW, GUARANTEED_WINDOW, MAXIMUM_PIECES, Budget
 
 _UNKNOWN = -1
+# A round trip takes the time of four processes too, and a window of less makes small frames.
+_LEAST_ROUND_TRIP = 0.002
 
 # Stands for each list that is empty, so that an idle stream has none; it is replaced, never changed.
 _NONE: list[Any] = []
@@ -152,6 +154,8 @@ class ReceiveSide:
         if (self.limit - self.consumed) * 4 > self.window * 3:
             return False
         elapsed = now - self._mark_time
+        if round_trip > 0:
+            round_trip = max(round_trip, _LEAST_ROUND_TRIP)
         if (
             self.window < self._largest
             and (self.consumed - self._mark) * round_trip * 2 > self.window * elapsed

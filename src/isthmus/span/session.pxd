@@ -9,6 +9,9 @@ from isthmus.span.outbox cimport Outbox
 from isthmus.span.receive_side cimport ReceiveSide
 from isthmus.span.stream cimport Stream
 
+cdef int NEEDS_ACK, NEEDS_OPEN, NEEDS_OPENED, NEEDS_RESET
+cdef long long EARLY_DATA, MAXIMUM_AHEAD, _MAXIMUM_ID
+
 
 @cython.final
 cdef class Session:

@@ -5,6 +5,8 @@ from isthmus.span.limits cimport Budget
 from isthmus.span.receive_side cimport ReceiveSide
 from isthmus.span.send_side cimport SendSide
 
+cdef long long EARLY_DATA, GUARANTEED_WINDOW, LARGEST_STORE
+
 
 @cython.final
 cdef class Stream:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from isthmus.span.limits import EARLY_DATA, GUARANTEED_WINDOW, MIB, Budget
+from isthmus.span.limits import EARLY_DATA, GUARANTEED_WINDOW, LARGEST_STORE, Budget
 from isthmus.span.receive_side import ReceiveSide
 from isthmus.span.send_side import NEVER, SendSide
 
@@ -21,8 +21,6 @@ NEEDS_OPENED = 2
 NEEDS_RESET = 4
 NEEDS_ACK = 8
 ANSWERS = NEEDS_OPENED | NEEDS_ACK
-
-LARGEST_STORE = 16 * MIB
 
 
 class Stream:

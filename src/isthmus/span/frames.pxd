@@ -1,0 +1,7 @@
+# C types for frames.py, read by Cython only.
+
+
+cpdef bytes header(unsigned long long kind, unsigned int stream, unsigned long long length)
+cpdef bytes data_header(unsigned int stream, unsigned long long offset, unsigned long long length)
+cpdef bytes ack(unsigned int stream, unsigned long long received, unsigned long long limit)
+cpdef bytes frame(unsigned long long kind, unsigned int stream=*, bytes payload=*)
