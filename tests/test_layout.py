@@ -44,6 +44,8 @@ WITHOUT_TESTS: dict[str, str] = {
     "services/__init__.py": "the table of services, each of which test_gateway makes",
     "services/base.py": "protocols only",
     "transports/tls_socket.py": "one of the two kinds of TLS that test_tls.py tests",
+    "transports/_epoll.pyx": "the compiled twin of epoll.py",
+    "transports/_stream_socket.pyx": "the compiled twin of stream_socket.py",
     "websocket/_mask.pyx": "the compiled twin of mask.py",
 }
 

@@ -12,7 +12,6 @@ stdio            one `SocketIncoming`, when the gateway starts
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -27,6 +26,7 @@ from isthmus.transports.listen import Listening, Quota
 from isthmus.transports.span.accept import SpanAccept
 from isthmus.transports.span.limits import Budgets
 from isthmus.transports.span.place import place_of
+from isthmus.transports.stream_socket import PlainStreamSocket
 from isthmus.transports.tcp import TcpTransport
 from isthmus.uri import Address
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from isthmus.security.contexts import Certificates
     from isthmus.transports.http import HttpBridge
 
-Accepted = Callable[[socket.socket], None]
+Accepted = Callable[[PlainStreamSocket], None]
 ServerTls = Callable[[Address, AcceptOptions], "Callable[[], Certificates]"]
 
 
@@ -131,10 +131,10 @@ class Accepts:
         certificates = self._server_tls(address, options)
         timeout = self._options.http_head_timeout
 
-        def secure(accepted: socket.socket) -> None:
+        def secure(accepted: PlainStreamSocket) -> None:
             # A stream needs half-close, which only the layer has.
             receiver = StreamIncoming(address, service.incoming, rate)
-            accept_secure(accepted, certificates, receiver, handshake_timeout=timeout, kind="layer")
+            accept_secure(accepted.detach(), certificates, receiver, handshake_timeout=timeout, kind="layer")
 
         return secure
 
@@ -147,8 +147,10 @@ class Accepts:
         certificates = self._server_tls(address, options)
         timeout, kind = self._options.http_head_timeout, self._options.tls_transport
 
-        def secure(accepted: socket.socket) -> None:
-            accept_secure(accepted, certificates, front.receiver(), handshake_timeout=timeout, kind=kind)
+        def secure(accepted: PlainStreamSocket) -> None:
+            accept_secure(
+                accepted.detach(), certificates, front.receiver(), handshake_timeout=timeout, kind=kind
+            )
 
         return secure
 

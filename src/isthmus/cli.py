@@ -406,6 +406,7 @@ def _installation() -> Iterator[tuple[str, str]]:
     from importlib.metadata import version as version_of
 
     from isthmus import __version__
+    from isthmus.transports import epoll
     from isthmus.websocket import frames
 
     def installed(package: str) -> str:
@@ -422,7 +423,8 @@ def _installation() -> Iterator[tuple[str, str]]:
     )
     yield "Python", f"{platform.python_implementation()} {platform.python_version()} on {platform.platform()}"
     uvloop = installed("uvloop")
-    yield "event loop", "asyncio" if uvloop == "not installed" else f"uvloop {uvloop}"
+    other = "asyncio" if uvloop == "not installed" else f"uvloop {uvloop}"
+    yield "event loop", f"isthmus, else {other}" if epoll.available else other
     yield "aiofastnet", installed("aiofastnet")
     yield "OpenSSL", f"{ssl.OPENSSL_VERSION} (Python's ssl), {_openssl_of_cryptography()} (cryptography)"
 

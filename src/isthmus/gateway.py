@@ -25,8 +25,9 @@ from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
 from isthmus.services import TYPES, Surroundings
 from isthmus.services.base import HttpService, StreamService
 from isthmus.services.proxy import ProxyRelay, ProxyService
-from isthmus.transports import stdio
+from isthmus.transports import epoll, stdio
 from isthmus.transports.base import Connector
+from isthmus.transports.event_loop import EventLoop
 from isthmus.transports.stack import connector
 from isthmus.uri import Address
 
@@ -264,7 +265,9 @@ def _now() -> str:
 
 
 def _loop_factory(wanted: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes the event loop: uvloop where it exists, unless told otherwise."""
+    """Return what makes the event loop: our own where there is epoll, unless told otherwise."""
+    if wanted in ("auto", "isthmus") and epoll.available:
+        return EventLoop
     if wanted != "asyncio" and os.name == "posix":
         try:
             import uvloop

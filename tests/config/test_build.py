@@ -223,7 +223,7 @@ CASES: list[tuple[str, str, str]] = [
     (
         "<gateway-options><event.loop>uv</event.loop></gateway-options>",
         ":2: <gateway-options/event.loop>: 'uv' is not one of the choices",
-        "auto, uvloop, asyncio",
+        "auto, isthmus, uvloop, asyncio",
     ),
     (
         "<service-defaults><connect-options><connect.timeout>0</connect.timeout></connect-options></service-defaults>",

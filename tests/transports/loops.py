@@ -1,7 +1,7 @@
 """Event loops to test on.
 
 A module that imports `event_loop_policy` and has `pytestmark = on_each_loop` runs each of its async tests
-on asyncio's own loop and on uvloop.
+on our own loop, on asyncio's and on uvloop.
 """
 
 from __future__ import annotations
@@ -18,16 +18,32 @@ from typing import Any
 import pytest
 import uvloop
 
+from isthmus.transports.event_loop import EventLoop
+
 # The hook that is to take the fixture's place cannot be had for single modules.
 on_each_loop = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
 PATIENCE = 20.0
 """Seconds after which a test that waits has failed; none depends on how long it really takes."""
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+class OwnPolicy(asyncio.DefaultEventLoopPolicy):
+    """Makes the event loop of `transports.event_loop`."""
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return EventLoop()
+
+
+_POLICIES: dict[str, Callable[[], Any]] = {
+    "isthmus": OwnPolicy,
+    "asyncio": asyncio.DefaultEventLoopPolicy,
+    "uvloop": uvloop.EventLoopPolicy,
+}
+
+
+@pytest.fixture(params=list(_POLICIES))
 def event_loop_policy(request: pytest.FixtureRequest) -> Any:
-    """Run the test once on asyncio's own loop and once on uvloop."""
-    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
+    """Run the test once on each kind of loop."""
+    return _POLICIES[request.param]()
 
 
 async def until(condition: Callable[..., object], what: str = "") -> None:

@@ -15,8 +15,9 @@ from tests.transports.loops import event_loop_policy, nothing_left_open, on_each
 
 from isthmus.config.model import Bind
 from isthmus.errors import ConnectError
-from isthmus.transports import dial
+from isthmus.transports import dial, stream_socket
 from isthmus.transports.dial import SocketDial
+from isthmus.transports.stream_socket import PlainStreamSocket
 from isthmus.uri import Address, parse
 
 __all__ = ["event_loop_policy"]
@@ -39,9 +40,9 @@ class Attempt:
         self.dial.start()
         self.started = True
 
-    def _connected(self, connected: socket.socket) -> None:
+    def _connected(self, connected: PlainStreamSocket) -> None:
         assert self.started, "told before `start` returned"
-        self.connected.append(connected)
+        self.connected.append(connected.detach())
 
     def _failed(self, error: ConnectError) -> None:
         assert self.started, "told before `start` returned"
@@ -340,7 +341,7 @@ async def test_no_descriptor_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(*_: Any) -> socket.socket:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(socket, "socket", none_left)
+    monkeypatch.setattr(stream_socket, "open_stream", none_left)
     attempt = Attempt("tcp://127.0.0.1:1")
     await until(lambda: attempt.told)
     monkeypatch.undo()

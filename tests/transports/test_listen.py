@@ -19,8 +19,9 @@ from tests.transports.loops import event_loop_policy, nothing_left_open, on_each
 
 from isthmus.config.model import Bind
 from isthmus.errors import BindError
-from isthmus.transports import listen
+from isthmus.transports import listen, stream_socket
 from isthmus.transports.listen import Listening, Quota, bind
+from isthmus.transports.stream_socket import PlainStreamSocket
 from isthmus.uri import parse
 
 __all__ = ["event_loop_policy"]
@@ -30,10 +31,12 @@ pytestmark = on_each_loop
 class Accepting:
     """A listening socket at a free port, and what it accepted."""
 
-    def __init__(self, maximum: int = 100, *, at: str = "tcp://127.0.0.1:0", backlog: int = 100) -> None:
-        self.accepted: list[socket.socket] = []
+    def __init__(
+        self, maximum: int | Quota = 100, *, at: str = "tcp://127.0.0.1:0", backlog: int = 100
+    ) -> None:
+        self.accepted: list[PlainStreamSocket] = []
         self.clients: list[socket.socket] = []
-        self.quota = Quota(maximum)
+        self.quota = Quota(maximum) if isinstance(maximum, int) else maximum
         (self.bound,) = bind(parse(at), None)
         self.where = self.bound.getsockname()
         self.listening = Listening(self.bound, self.quota, self.accepted.append)
@@ -48,8 +51,10 @@ class Accepting:
 
     def end(self) -> None:
         self.listening.stop()
-        for each in [*self.accepted, *self.clients]:
-            each.close()
+        for accepted in self.accepted:
+            accepted.close()
+        for client in self.clients:
+            client.close()
 
 
 @pytest.fixture
@@ -65,11 +70,13 @@ async def test_accepted_sockets_are_prepared_and_counted() -> None:
         await until(lambda: len(accepting.accepted) == 3)
         assert accepting.quota.used == 3
         for number, each in enumerate(accepting.accepted):
-            assert not each.getblocking()
-            assert each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            assert each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            assert each.getpeername() == accepting.clients[number].getsockname()
-            assert not each.get_inheritable()
+            assert each.name(peer=True) == accepting.clients[number].getsockname()
+            made = each.object()
+            assert made is not None
+            assert not os.get_blocking(each.fileno())
+            assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert not made.get_inheritable()
         for each in accepting.accepted:
             each.close()
             each.close()
@@ -99,12 +106,9 @@ async def test_who_comes_above_the_quota_waits_and_comes_in_when_one_ends(
 
 async def test_a_quota_is_shared_by_all_listeners() -> None:
     quota = Quota(1)
-    here, there = Accepting(), Accepting()
-    for each in (here, there):
-        each.listening._quota = quota
+    here, there = Accepting(quota), Accepting(quota)
     here.connect()
     await until(lambda: here.accepted)
-    here.accepted[0].quota = quota  # type: ignore[attr-defined]
     there.connect()
     await until(lambda: quota.times_reached)
     assert not there.accepted
@@ -147,7 +151,7 @@ async def test_stopping_from_inside_accepted() -> None:
     accepting = Accepting()
     taken = []
 
-    def accepted(each: socket.socket) -> None:
+    def accepted(each: PlainStreamSocket) -> None:
         taken.append(each)
         accepting.listening.stop()
 
@@ -168,23 +172,18 @@ async def test_what_cannot_be_accepted_now_is_tried_again(
     monkeypatch.setattr(listen, "_PAUSE_SECONDS", 0.05)
     failures = 0
 
-    class Failing(socket.socket):
-        def _accept(self) -> Any:
-            nonlocal failures
-            if failures < 2:
-                failures += 1
-                raise OSError(number, os.strerror(number))
-            return super()._accept()  # type: ignore[misc]
+    really_accept = stream_socket.accept
 
+    def accept(*arguments: Any) -> PlainStreamSocket | None:
+        nonlocal failures
+        if failures < 2:
+            failures += 1
+            raise OSError(number, os.strerror(number))
+        return really_accept(*arguments)
+
+    monkeypatch.setattr(stream_socket, "accept", accept)
     with nothing_left_open():
         accepting = Accepting()
-        bound = accepting.bound
-        accepting.listening.stop()
-        (bound,) = bind(parse("tcp://127.0.0.1:0"), None)
-        accepting.where = bound.getsockname()
-        failing = Failing(bound.family, bound.type, bound.proto, bound.detach())
-        accepting.listening = Listening(failing, accepting.quota, accepting.accepted.append)
-        accepting.listening.start(10)
         accepting.connect()
         await until(lambda: failures == 1)
         await turns(10)
@@ -199,10 +198,10 @@ async def test_stopping_while_a_retry_is_due(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(listen, "_PAUSE_SECONDS", 0.01)
     accepting = Accepting()
 
-    def none_left() -> None:
+    def none_left(*_: Any) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(socket.socket, "_accept", lambda _: none_left())
+    monkeypatch.setattr(stream_socket, "accept", none_left)
     accepting.connect()
     await until(lambda: accepting.listening._retry is not None)
     accepting.listening.stop()

@@ -7,8 +7,12 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.transports.loops import event_loop_policy, on_each_loop, turns
 
 from isthmus.transports.poller import ERROR, HANG_UP, READ, WRITE, EpollPoller, LoopPoller, Poller, poller_of
+
+__all__ = ["event_loop_policy"]
+pytestmark = on_each_loop
 
 
 class Told:
@@ -43,11 +47,10 @@ class Pair:
 
 
 async def rounds(count: int = 5) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
+    await turns(count)
 
 
-@pytest.fixture(params=[EpollPoller, LoopPoller])
+@pytest.fixture(params=[EpollPoller, LoopPoller, poller_of])
 async def poller(request: pytest.FixtureRequest) -> Poller:
     made: Poller = request.param(asyncio.get_running_loop())
     return made
@@ -141,6 +144,64 @@ async def test_epoll_tells_a_hang_up_and_an_error_unasked() -> None:
     server.close()
 
 
+async def test_a_number_that_another_socket_gets_in_the_same_round_is_not_told_for_the_old_one() -> None:
+    """Two end at once; who is told first closes both and opens others, which get the same numbers."""
+    poller = poller_of(asyncio.get_running_loop())
+    first, second = Pair(), Pair()
+    later = Told()
+    made: list[socket.socket] = []
+
+    def ready(events: int) -> None:
+        if made:
+            return
+        for each in (first, second):
+            poller.forget(each.number)
+            each.watched.close()
+        while len(made) < 2:
+            made.extend(socket.socketpair())
+        assert {each.fileno() for each in made} == {first.number, second.number}
+        for one in made:
+            poller.add(one.fileno(), later, READ)
+
+    for each in (first, second):
+        watcher = Told()
+        watcher.ready = ready  # type: ignore[method-assign]
+        poller.add(each.number, watcher, READ)
+    first.peer.close()
+    second.peer.close()
+    await rounds()
+    assert made
+    assert later.events == []
+    for one in made:
+        poller.forget(one.fileno())
+        one.close()
+
+
+async def test_a_failing_watcher_keeps_nobody_else_from_being_told(poller: Poller) -> None:
+    failures: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    pairs = [Pair(), Pair()]
+    told = 0
+
+    def ready(events: int) -> None:
+        nonlocal told
+        told += 1
+        raise ZeroDivisionError
+
+    for each in pairs:
+        watcher = Told()
+        watcher.ready = ready  # type: ignore[method-assign]
+        poller.add(each.number, watcher, READ)
+        each.peer.send(b"x")
+    await rounds(3)
+    for each in pairs:
+        poller.forget(each.number)
+        each.close()
+    assert told >= 2
+    assert len(failures) == told
+    assert isinstance(failures[0]["exception"], ZeroDivisionError)
+
+
 async def test_a_loop_has_one_poller() -> None:
     loop = asyncio.get_running_loop()
     assert poller_of(loop) is poller_of(loop)
@@ -186,7 +247,7 @@ async def test_who_asks_for_ever_is_called_in_passes_and_others_have_their_turn(
         poller.after_round(again)
 
     poller.after_round(again)
-    await asyncio.sleep(0)
+    await rounds(1)
     first = called
     assert 1 < first < 100
     await rounds()

@@ -464,7 +464,7 @@ class GatewayOptions(Section):
     http_head_timeout: Duration = Field(10.0, alias="http.head.timeout", gt=0)
     """How long a client may take for TLS and its first request head."""
     http_maximum_head_size: Size = Field(16 * 1024, alias="http.maximum.head.size", ge=1024, le=1024 * 1024)
-    event_loop: Literal["auto", "uvloop", "asyncio"] = Field("auto", alias="event.loop")
+    event_loop: Literal["auto", "isthmus", "uvloop", "asyncio"] = Field("auto", alias="event.loop")
     span_node: str | None = Field(None, alias="span.node", max_length=200)
     """What tells this gateway from others behind one balancer, the same after a restart (isthmus).
 

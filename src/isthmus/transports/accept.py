@@ -12,6 +12,7 @@ from collections.abc import Callable
 from isthmus.errors import ConnectError
 from isthmus.transports.base import Receiver, Transport, peer_name
 from isthmus.transports.rate import RateLimit, limited
+from isthmus.transports.stream_socket import PlainStreamSocket, StreamSocket
 from isthmus.transports.tcp import TcpTransport
 from isthmus.uri import Address
 
@@ -32,19 +33,19 @@ class SocketIncoming:
         self,
         loop: asyncio.AbstractEventLoop,
         address: Address,
-        accepted: socket.socket,
+        accepted: socket.socket | PlainStreamSocket,
         rate: int | None = None,
     ) -> None:
         self.address = address
         self.gone: Callable[[], None] | None = None  # nothing is read yet, so it is not found out
         self._rate = rate
         self._loop = loop
-        self._socket = accepted
+        self._socket = StreamSocket(accepted) if isinstance(accepted, socket.socket) else accepted
 
     @property
     def peer(self) -> str:
         try:
-            return peer_name(self._socket.getpeername())
+            return peer_name(self._socket.name(peer=True))
         except OSError:
             return "unknown"
 

@@ -7,6 +7,7 @@ is resolved off the loop, and its IPv6 and IPv4 addresses race (RFC 8305, happy 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import functools
 import ipaddress
@@ -21,7 +22,9 @@ import aiohappyeyeballs
 
 from isthmus.config.model import Bind
 from isthmus.errors import ConnectError
-from isthmus.transports import tcp
+from isthmus.transports import stream_socket
+from isthmus.transports.poller import WRITE, poller_of
+from isthmus.transports.stream_socket import PlainStreamSocket, StreamSocket
 from isthmus.uri import Address
 
 log = logging.getLogger(__name__)
@@ -36,13 +39,13 @@ _WOULD_BLOCK = errno.EINPROGRESS if errno.EWOULDBLOCK == errno.EAGAIN else errno
 
 _NO_PORT_YET = 24 if sys.platform == "linux" else None  # IP_BIND_ADDRESS_NO_PORT, see ip(7)
 
-Connected = Callable[[socket.socket], None]
+Connected = Callable[[PlainStreamSocket], None]
 Failed = Callable[[ConnectError], None]
 
 
 class SocketDial:
     """One attempt to connect a socket. Exactly one of `connected` and `failed` is called, never before
-    `start` returns.
+    `start` returns; `connected` gets the socket for its own.
 
     `timeout` is in seconds and covers the name and all addresses. `local` is where the connection comes from;
     None leaves that to the kernel.
@@ -80,23 +83,28 @@ class SocketDial:
         self._failed = failed
         self._done = False
         self._watching = False
-        self._socket: socket.socket | None = None
+        self._socket: PlainStreamSocket | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        self._timer = self._loop.call_later(self._timeout, self._timed_out)
         direct = _direct(self._address)
         if direct is not None:
             self._connect_directly(*direct)
         else:
+            self._limit_time()
             self._task = self._loop.create_task(self._connect_by_name())
+
+    def _limit_time(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout, self._timed_out)
 
     def cancel(self) -> None:
         """Give up: nothing is called any more. A server that has accepted already sees a reset."""
         if self._socket is not None:
-            tcp.reset_on_close(self._socket)
+            with contextlib.suppress(OSError):
+                self._socket.reset_on_close()
         self._end()
 
     def _end(self) -> None:
@@ -115,7 +123,7 @@ class SocketDial:
             self._task.cancel()
             self._task = None
 
-    def _succeed(self, connected: socket.socket) -> None:
+    def _succeed(self, connected: PlainStreamSocket) -> None:
         self._end()
         self._connected(connected)
 
@@ -131,37 +139,45 @@ class SocketDial:
 
     def _connect_directly(self, family: int, target: Any) -> None:
         try:
-            self._socket = socket.socket(family, socket.SOCK_STREAM)
-            tcp.prepare(self._socket)
+            self._socket = stream_socket.open_stream(family)
             if self._local is not None and family != socket.AF_UNIX:
                 try:
                     _bind_local(self._socket, self._local)
                 except OSError as error:
-                    self._loop.call_soon(self._fail, _not_from(self._address, self._local, error))
+                    self._fail_soon(_not_from(self._address, self._local, error))
                     return
-            outcome = self._socket.connect_ex(target)
+            outcome = self._socket.connect(target)
         except OSError as error:
-            self._loop.call_soon(self._fail, failure(self._address, error))
+            self._fail_soon(failure(self._address, error))
             return
         if outcome == errno.EAGAIN and family == socket.AF_UNIX:
             # The server's queue is full, and the kernel does not tell when there is room again.
             self._socket.close()
             self._socket = None
+            self._limit_time()
             self._retry = self._loop.call_later(RETRY_SECONDS, self._connect_directly, family, target)
         elif outcome not in (0, errno.EINPROGRESS, _WOULD_BLOCK):
-            self._loop.call_soon(self._fail, failure(self._address, OSError(outcome, os.strerror(outcome))))
-        elif _is_connected(self._socket):
-            # So it is on this machine: then there is no need to have the loop watch it.
-            self._loop.call_soon(self._writable)
+            self._fail_soon(failure(self._address, OSError(outcome, os.strerror(outcome))))
+        elif self._socket.is_connected():
+            # So it is on this machine: there is nothing to watch, and no time to limit.
+            poller_of(self._loop).after_round(self._writable)
         else:
+            self._limit_time()
             self._watching = True
-            self._loop.add_writer(self._socket.fileno(), self._writable)
+            poller_of(self._loop).add(self._socket.fileno(), self, WRITE)
+
+    def _fail_soon(self, error: ConnectError) -> None:
+        self._loop.call_soon(self._fail, error)
+
+    def ready(self, events: int) -> None:
+        """The poller says that the connect has an outcome."""
+        self._writable()
 
     def _writable(self) -> None:
         connecting = self._socket
         if connecting is None:
             return
-        outcome = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        outcome = connecting.error()
         if outcome:
             self._fail(failure(self._address, OSError(outcome, os.strerror(outcome))))
             return
@@ -172,7 +188,7 @@ class SocketDial:
     def _unwatch(self) -> None:
         if self._watching and self._socket is not None:
             self._watching = False
-            self._loop.remove_writer(self._socket.fileno())
+            poller_of(self._loop).forget(self._socket.fileno())
 
     # --- a name
 
@@ -196,8 +212,8 @@ class SocketDial:
         if self._done:
             connected.close()
         else:
-            tcp.prepare(connected)
-            self._succeed(connected)
+            stream_socket.prepare(connected)
+            self._succeed(StreamSocket(connected))
 
 
 @functools.lru_cache(maxsize=256)
@@ -214,8 +230,10 @@ def _direct(address: Address) -> tuple[int, Any] | None:
             return None
 
 
-def _bind_local(sock: socket.socket, local: Bind) -> None:
+def _bind_local(connecting: PlainStreamSocket, local: Bind) -> None:
     """Have a connection come from `local`. Raises `OSError`."""
+    sock = connecting.object()
+    assert sock is not None
     if local.port == 0 and _NO_PORT_YET is not None:
         # The kernel chooses the port when it connects, so that it may have one for each destination.
         sock.setsockopt(socket.IPPROTO_IP, _NO_PORT_YET, 1)
@@ -235,14 +253,6 @@ def _not_from(address: Address, local: Bind, error: OSError) -> ConnectError:
     )
     result.__cause__ = error
     return result
-
-
-def _is_connected(connecting: socket.socket) -> bool:
-    try:
-        connecting.getpeername()
-    except OSError:
-        return False
-    return True
 
 
 def no_answer(address: Address, seconds: float) -> ConnectError:

@@ -17,7 +17,9 @@ from collections.abc import Callable
 
 from isthmus.config.model import Bind
 from isthmus.errors import BindError
-from isthmus.transports import tcp
+from isthmus.transports import stream_socket
+from isthmus.transports.poller import READ, poller_of
+from isthmus.transports.stream_socket import PlainStreamSocket
 from isthmus.uri import Address
 
 log = logging.getLogger(__name__)
@@ -57,28 +59,16 @@ class Quota:
         self._waiting.append(resume)
 
 
-class AcceptedSocket(socket.socket):
-    """A socket that holds a place in a quota and gives it back when it is closed, whoever closes it."""
-
-    __slots__ = ("quota",)
-    quota: Quota
-
-    def close(self) -> None:
-        if self.fileno() >= 0:
-            self.quota.release()
-        super().close()
-
-
 class Listening:
     """One listening socket.
 
-    `accepted` is called with each new socket, which is not blocking, belongs to the callee and holds its
-    place in `quota`.
+    `accepted` is called with each new socket, which belongs to the callee and holds its place in `quota`.
     """
 
-    def __init__(self, bound: socket.socket, quota: Quota, accepted: Callable[[socket.socket], None]) -> None:
+    def __init__(
+        self, bound: socket.socket, quota: Quota, accepted: Callable[[PlainStreamSocket], None]
+    ) -> None:
         self._socket = bound
-        self._family = bound.family
         self._backlog = 0
         self._stopping = False
         self._quota = quota
@@ -105,7 +95,7 @@ class Listening:
             for _ in range(self._backlog):
                 if not self._accept_one():
                     break
-            self._loop.remove_reader(self._socket.fileno())
+            poller_of(self._loop).forget(self._socket.fileno())
             self._loop = None
         if self._retry is not None:
             self._retry.cancel()
@@ -120,13 +110,14 @@ class Listening:
     def _watch(self) -> None:
         self._retry = None
         if self._loop is not None:
-            self._loop.add_reader(self._socket.fileno(), self._acceptable)
+            poller_of(self._loop).add(self._socket.fileno(), self, READ)
 
     def _pause(self) -> None:
         if self._loop is not None:
-            self._loop.remove_reader(self._socket.fileno())
+            poller_of(self._loop).forget(self._socket.fileno())
 
-    def _acceptable(self) -> None:
+    def ready(self, events: int) -> None:
+        """The poller says that somebody waits."""
         for _ in range(_ACCEPTS_AT_A_TIME):
             if not self._accept_one():
                 return
@@ -144,11 +135,7 @@ class Listening:
             self._quota.wait(self._watch)
             return False
         try:
-            # What `socket.accept` does as well, without making a socket object that is not wanted.
-            descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            self._quota.release()
-            return False
+            accepted = stream_socket.accept(self._socket, self._quota)
         except OSError as error:
             # No descriptor or memory left, or what Linux tells of a network that fails: see accept(2).
             self._quota.release()
@@ -156,9 +143,9 @@ class Listening:
             self._pause()
             self._retry = self._loop.call_later(_PAUSE_SECONDS, self._watch)
             return False
-        accepted = AcceptedSocket(self._family, socket.SOCK_STREAM, 0, descriptor)
-        accepted.quota = self._quota
-        accepted.setblocking(False)
+        if accepted is None:
+            self._quota.release()
+            return False
         self._accepted(accepted)
         return True
 
@@ -196,7 +183,7 @@ def bind(address: Address, at: Bind | None) -> list[socket.socket]:
 def _bind_one(family: int, kind: int, protocol: int, target: object) -> socket.socket:
     bound = socket.socket(family, kind, protocol)
     try:
-        tcp.prepare(bound)  # handed down to what is accepted
+        stream_socket.prepare(bound)  # handed down to what is accepted
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -10,18 +10,19 @@ cdef class _Rounds:
 
     cpdef after_round(self, callback)
     @cython.locals(callbacks=list)
-    cpdef _end_round(self)
+    cpdef end_round(self)
 
 
 cdef class EpollPoller(_Rounds):
     cdef object _epoll
     cdef dict _watchers
+    cdef set _fresh
 
     cpdef add(self, int descriptor, watcher, int wanted)
     cpdef change(self, int descriptor, int wanted)
     cpdef forget(self, int descriptor)
-
-    @cython.locals(watchers=dict)
+    cpdef watcher(self, int descriptor)
+    cpdef poll(self, int milliseconds)
     cpdef _ready(self)
 
 

@@ -1,17 +1,19 @@
-"""Tells sockets when they are ready: one epoll of our own for all of them, which the event loop watches.
+"""Tells sockets when they are ready: one epoll of our own for all of them.
 
-Why not `loop.add_reader`: uvloop spends six system calls and a handle on each socket that it begins and ends
-to watch, tells neither an error nor a hang-up from something to read, and goes deaf for a socket after the
+Our own event loop (`transports.event_loop`) waits in it. Another loop watches it, as one more descriptor: why
+not `loop.add_reader`? uvloop spends six system calls and a handle on each socket that it begins and ends to
+watch, tells neither an error nor a hang-up from something to read, and goes deaf for a socket after the
 first error. Where there is no epoll the loop's own methods serve, with the same interface.
 """
 
 from __future__ import annotations
 
 import asyncio
-import select
 from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakKeyDictionary
+
+from isthmus.transports import epoll
 
 READ = 1
 WRITE = 4
@@ -19,7 +21,6 @@ ERROR = 8
 HANG_UP = 16
 """Bits of what is wanted (READ, WRITE) and of what happened (all); the values are epoll's."""
 
-_EVENTS_AT_A_TIME = 256
 _PASSES_AT_A_TIME = 16
 """How often what is called after a round may ask for more of that round, before the loop goes on."""
 
@@ -60,47 +61,60 @@ class _Rounds:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._after: list[Callable[[], None]] = []
-        self._in_round = False  # `_end_round` will be called without being asked for
-        self._ending = False  # `_end_round` runs, or the loop will call it
+        self._in_round = False  # `end_round` will be called without being asked for
+        self._ending = False  # `end_round` runs, or the loop will call it
 
     def after_round(self, callback: Callable[[], None]) -> None:
         self._after.append(callback)
         if not self._in_round and not self._ending:
             self._ending = True
-            self._loop.call_soon(self._end_round)
+            self._loop.call_soon(self.end_round)
 
-    def _end_round(self) -> None:
+    def end_round(self) -> None:
+        """What was ready has been handled: call those who wait for that."""
         self._in_round = False
+        if not self._after:
+            return
         self._ending = True
         for _ in range(_PASSES_AT_A_TIME):
-            callbacks, self._after = self._after, []
+            callbacks = self._after
+            self._after = []
             for callback in callbacks:
                 try:
                     callback()
                 except Exception as error:
-                    self._loop.call_exception_handler(
-                        {"message": "what follows a round failed", "exception": error}
-                    )
+                    self._failed(error)
             if not self._after:
                 self._ending = False
                 return
-        self._loop.call_soon(self._end_round)
+        self._loop.call_soon(self.end_round)
+
+    def _failed(self, error: Exception) -> None:
+        self._loop.call_exception_handler({"message": "handling a socket failed", "exception": error})
 
 
 class EpollPoller(_Rounds):
-    """The poller where there is epoll."""
+    """The poller where there is epoll.
 
-    __slots__ = ("_epoll", "_watchers")
+    With `by_loop` the loop itself calls `poll` and, when what that and its other callbacks started is done,
+    `end_round`; else the loop has to watch the epoll as a descriptor, and is told to.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("_epoll", "_fresh", "_watchers")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, by_loop: bool = False) -> None:
         super().__init__(loop)
-        self._epoll = select.epoll()
+        self._epoll = epoll.Epoll()
         self._watchers: dict[int, Watcher] = {}
-        loop.add_reader(self._epoll.fileno(), self._ready)
+        self._fresh: set[int] = set()  # added in this round: see `Epoll.tell`
+        if not by_loop:
+            loop.add_reader(self._epoll.fileno(), self._ready)
 
     def add(self, descriptor: int, watcher: Watcher, wanted: int) -> None:
-        self._watchers[descriptor] = watcher
         self._epoll.register(descriptor, wanted)
+        self._watchers[descriptor] = watcher
+        if self._in_round:
+            self._fresh.add(descriptor)
 
     def change(self, descriptor: int, wanted: int) -> None:
         self._epoll.modify(descriptor, wanted)
@@ -109,19 +123,29 @@ class EpollPoller(_Rounds):
         if self._watchers.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
-    def _ready(self) -> None:
-        watchers = self._watchers
+    def watcher(self, descriptor: int) -> Watcher | None:
+        """Return who watches a descriptor, or None."""
+        return self._watchers.get(descriptor)
+
+    def poll(self, milliseconds: int) -> None:
+        """Begin a round: wait for something to happen, at most so long (-1: for ever), and tell it."""
+        if self._after:
+            milliseconds = 0
         self._in_round = True
+        if self._fresh:
+            self._fresh.clear()
+        self._epoll.tell(milliseconds, self._watchers, self._fresh, self._failed)
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._watchers.clear()
+        self._epoll.close()
+
+    def _ready(self) -> None:
         try:
-            for descriptor, events in self._epoll.poll(0, _EVENTS_AT_A_TIME):
-                # One that was forgotten for an earlier event of this round has nobody to be told.
-                watcher = watchers.get(descriptor)
-                if watcher is not None:
-                    watcher.ready(events)
+            self.poll(0)
         finally:
-            self._in_round = False
-            if self._after and not self._ending:
-                self._end_round()
+            self.end_round()
 
 
 class LoopPoller(_Rounds):
@@ -161,9 +185,11 @@ _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, Poller] = WeakKeyDictiona
 
 
 def poller_of(loop: asyncio.AbstractEventLoop) -> Poller:
-    """Return the one poller of a loop."""
-    poller = _pollers.get(loop)
+    """Return the one poller of a loop: its own (an attribute `poller`), or one that it watches."""
+    poller: Poller | None = getattr(loop, "poller", None)
     if poller is None:
-        poller = EpollPoller(loop) if hasattr(select, "epoll") else LoopPoller(loop)
+        poller = _pollers.get(loop)
+    if poller is None:
+        poller = EpollPoller(loop) if epoll.available else LoopPoller(loop)
         _pollers[loop] = poller
     return poller

@@ -16,7 +16,6 @@ Span is there where both sides speak it (`span.mode`).
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from isthmus.transports.base import Connector, Dial, Receiver
 from isthmus.transports.dial import SocketDial
 from isthmus.transports.span.connect import SpanConnector
 from isthmus.transports.span.limits import Budgets
+from isthmus.transports.stream_socket import PlainStreamSocket
 from isthmus.transports.tcp import TcpTransport
 from isthmus.transports.ws_connect import WebSocketConnector
 from isthmus.uri import Address
@@ -101,9 +101,9 @@ class TlsConnector:
         stages = _Stages()
         deadline = self._loop.time() + self._timeout
 
-        def secure(connected: socket.socket) -> None:
+        def secure(connected: PlainStreamSocket) -> None:
             stages.stage = self._connect_tls(
-                connected,
+                connected.detach(),
                 self._client_context(self._options),
                 self.address,
                 receiver,

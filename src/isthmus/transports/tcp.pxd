@@ -1,6 +1,7 @@
 # The C types of tcp.py, for Cython; tcp.py itself is ordinary Python and runs without them.
+cimport cython
 
-cdef int ERROR, HANG_UP, READ, WRITE, _NOT_WATCHED
+cdef int ERROR, HANG_UP, READ, WRITE, _NOT_WATCHED, _LARGE
 
 
 cdef class TcpTransport:
@@ -20,11 +21,16 @@ cdef class TcpTransport:
     cdef bint _eof_sent
     cdef bint _closing
     cdef bint _lost
+    cdef bint _keeping
+    cdef bint _large
+    cdef object _error
 
     cpdef start(self, receiver)
     cpdef ready(self, int events)
     cpdef _watch(self)
+    @cython.locals(count=Py_ssize_t)
     cpdef _read_ready(self)
+    @cython.locals(size=Py_ssize_t, sent=Py_ssize_t)
     cpdef write(self, data)
     cpdef writelines(self, parts)
     cpdef _keep(self, data)

@@ -13,8 +13,6 @@ import errno
 import logging
 import os
 import socket
-import struct
-import sys
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -22,12 +20,15 @@ from typing import Any
 from isthmus.errors import StreamReset
 from isthmus.transports.base import Receiver
 from isthmus.transports.poller import ERROR, HANG_UP, READ, WRITE, poller_of
+from isthmus.transports.stream_socket import (
+    MAXIMUM_PARTS,
+    PlainStreamSocket,
+    StreamSocket,
+    in_flight,
+    prepare,
+)
 
-if sys.platform == "linux":
-    from fcntl import ioctl as _ioctl
-    from termios import TIOCOUTQ as _OUTPUT_QUEUE  # as SIOCOUTQ: see tcp(7) and unix(7)
-else:
-    _OUTPUT_QUEUE = None
+__all__ = ["DEFAULT_WRITE_LIMIT", "LINGER_SECONDS", "READ_SIZE", "TcpTransport", "in_flight", "prepare"]
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +37,16 @@ READ_SIZE = 256 * 1024
 DEFAULT_WRITE_LIMIT = 64 * 1024
 LINGER_SECONDS = 2.0
 """How long `close` goes on reading and dropping, so that what was sent is not destroyed by a reset."""
-_MAXIMUM_PARTS = 256
+_LARGE = 16 * 1024
+"""Bytes; a read to be kept that follows one of at least so many is not copied."""
 _NOT_WATCHED = -1
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _slab = bytearray(READ_SIZE)
 _slab_view = memoryview(_slab)
 
 
 class TcpTransport:
-    """One connected, non-blocking stream socket. It owns the socket and closes it.
+    """One connected, non-blocking stream socket, which becomes its own: it closes it.
 
     `start` begins: it calls `receiver.connection_made` at once and reads from then on. The rest is
     `Transport`.
@@ -57,7 +58,10 @@ class TcpTransport:
         "_descriptor",
         "_eof_received",
         "_eof_sent",
+        "_error",
         "_high",
+        "_keeping",
+        "_large",
         "_linger",
         "_loop",
         "_lost",
@@ -70,9 +74,11 @@ class TcpTransport:
         "_wanted",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket | PlainStreamSocket) -> None:
         self._loop = loop
-        self._socket: socket.socket | None = connected
+        self._socket: PlainStreamSocket | None = (
+            StreamSocket(connected) if isinstance(connected, socket.socket) else connected
+        )
         self._descriptor = connected.fileno()
         self._receiver: Receiver | None = None
         self._backlog: deque[bytes | memoryview] | None = None
@@ -87,6 +93,9 @@ class TcpTransport:
         self._eof_sent = False  # write_eof was called
         self._closing = False  # close was called: what still comes is dropped
         self._lost = False  # connection_lost was called or is on its way
+        self._error: Exception | None = None  # why it was
+        self._keeping = False  # the receiver wants bytes
+        self._large = False  # the last reads filled the slab
 
     def start(self, receiver: Receiver) -> None:
         """Begin. `receiver` is told `connection_made` before this returns."""
@@ -134,10 +143,7 @@ class TcpTransport:
         self._wanted = wanted
 
     def _pending_error(self) -> OSError:
-        number = (
-            self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self._socket is not None else 0
-        )
-        number = number or errno.ECONNRESET
+        number = (self._socket.error() if self._socket is not None else 0) or errno.ECONNRESET
         return OSError(number, os.strerror(number))
 
     # --- reading
@@ -150,27 +156,42 @@ class TcpTransport:
         self._paused = False
         self._watch()
 
+    def read_for_keeping(self, keep: bool) -> None:
+        """Hand out `bytes` from now on, which the receiver may keep; False: views again, see `base`."""
+        self._keeping = keep
+
     def _read_ready(self) -> None:
         if self._socket is None or self._receiver is None:
             return
+        data: Any  # a view, or bytes for a receiver that keeps them
         try:
-            count = self._socket.recv_into(_slab)
-        except (BlockingIOError, InterruptedError):
-            return
+            if self._keeping and self._large and not self._closing:
+                # Into the bytes themselves: a large copy would cost more than to make room for too much.
+                received = self._socket.receive_bytes(READ_SIZE)
+                if received is None:
+                    return
+                data, count = received, len(received)
+                self._large = count >= _LARGE
+            else:
+                count = self._socket.receive(_slab)
+                if count < 0:
+                    return
+                data = _slab_view[:count]
+                if self._keeping:
+                    self._large = count >= _LARGE
+                    data = bytes(data)
         except OSError as error:
             self._lose(_as_reset(error))
             return
         if count == 0:
             self._eof_received = True
-            self._watch()
             if not self._closing:
                 self._receiver.eof_received()
             elif self._backlog is None:
                 self._lose(None)
-            return
-        if self._closing:
-            return
-        self._receiver.data_received(_slab_view[:count])
+            self._watch()
+        elif not self._closing:
+            self._receiver.data_received(data)
 
     # --- writing
 
@@ -187,8 +208,6 @@ class TcpTransport:
             return
         try:
             sent = self._socket.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
         except OSError as error:
             self._lose(_as_reset(error))
             return
@@ -201,11 +220,9 @@ class TcpTransport:
         if self._eof_sent or self._closing:
             raise RuntimeError("write after write_eof or close")
         sent = 0
-        if self._backlog is None and len(parts) <= _MAXIMUM_PARTS:
+        if self._backlog is None and len(parts) <= MAXIMUM_PARTS:
             try:
-                sent = self._socket.sendmsg(parts)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
+                sent = self._socket.send_parts(parts)
             except OSError as error:
                 self._lose(_as_reset(error))
                 return
@@ -237,9 +254,7 @@ class TcpTransport:
             if len(backlog) == 1:
                 sent = self._socket.send(backlog[0])
             else:
-                sent = self._socket.sendmsg([backlog[i] for i in range(min(len(backlog), _MAXIMUM_PARTS))])
-        except (BlockingIOError, InterruptedError):
-            return
+                sent = self._socket.send_parts([backlog[i] for i in range(min(len(backlog), MAXIMUM_PARTS))])
         except OSError as error:
             self._lose(_as_reset(error))
             return
@@ -287,27 +302,28 @@ class TcpTransport:
     def abort(self) -> None:
         if self._lost or self._socket is None:
             return
-        reset_on_close(self._socket)
+        try:
+            self._socket.reset_on_close()
+        except OSError as error:
+            log.debug("cannot ask for a reset: %s", error)
         self._lose(StreamReset("the connection was aborted by this gateway"))
 
     def info(self, name: str) -> Any:
-        if name == "socket":
-            return self._socket
         if self._socket is None:
             return None
+        if name == "socket":
+            return self._socket.object()
+        if name not in ("peername", "sockname"):
+            return None
         try:
-            if name == "peername":
-                return self._socket.getpeername()
-            if name == "sockname":
-                return self._socket.getsockname()
+            return self._socket.name(peer=name == "peername")
         except OSError:
             return None
-        return None
 
     def _shutdown(self) -> None:
         try:
             if self._socket is not None:
-                self._socket.shutdown(socket.SHUT_WR)
+                self._socket.shut_down()
         except OSError as error:
             if error.errno != errno.ENOTCONN:
                 self._lose(_as_reset(error))
@@ -338,11 +354,12 @@ class TcpTransport:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        self._loop.call_soon(self._tell_lost, error)
+        self._error = error
+        self._poller.after_round(self._tell_lost)
 
-    def _tell_lost(self, error: Exception | None) -> None:
-        receiver = self._receiver
-        self._receiver = None
+    def _tell_lost(self) -> None:
+        receiver, error = self._receiver, self._error
+        self._receiver = self._error = None
         if receiver is not None:
             receiver.connection_lost(error)
 
@@ -358,35 +375,3 @@ def _as_reset(error: OSError) -> StreamReset:
     reset = StreamReset(f"the connection was lost: {error.strerror or os.strerror(error.errno or 0)}")
     reset.__cause__ = error
     return reset
-
-
-def in_flight(sock: socket.socket | None) -> int:
-    """Return how many bytes the kernel has still to bring to the other side; 0 where it does not tell."""
-    if sock is None or sock.fileno() < 0 or _OUTPUT_QUEUE is None:
-        return 0
-    size = bytearray(4)
-    try:
-        _ioctl(sock.fileno(), _OUTPUT_QUEUE, size)
-    except OSError:
-        return 0
-    return int.from_bytes(size, sys.byteorder)
-
-
-def reset_on_close(sock: socket.socket) -> None:
-    """Have the other side see a reset when `sock` is closed."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-    except OSError as error:
-        log.debug("cannot ask for a reset: %s", error)
-
-
-def prepare(sock: socket.socket) -> None:
-    """Set what every stream socket of isthmus has: not blocking, no delay for small writes, dead peers are
-    noticed.
-
-    A listening socket hands the last two down to those it accepts.
-    """
-    sock.setblocking(False)
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,7 +1,7 @@
 """The place of a process: what tells the gateways behind one balancer apart (docs/span.md section 1).
 
 The first half names the node and is the same after a restart, so that a client learns at once that its
-streams are lost; the second half names the process. A machine's identity is hashed and cannot be told from it.
+streams are lost; the second half names the process. A machine's identity is hashed and stays unknown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One connect over span under way: it waits for a carrier and, unless it is early, for the far side's answer."""
+"""One connect over span: it waits for a carrier and, unless it is early, for the far side's answer."""
 
 from __future__ import annotations
 

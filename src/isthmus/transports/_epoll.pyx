@@ -1,0 +1,86 @@
+# cython: language_level=3
+"""The compiled twin of `epoll.py`: the contracts are written there."""
+
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport uint32_t
+from posix.unistd cimport close
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int operation, int descriptor, epoll_event *event)
+    int epoll_wait(int epoll, epoll_event *events, int maximum, int milliseconds)
+
+cdef enum:
+    EVENTS_AT_A_TIME = 256
+
+
+cdef class Epoll:
+    cdef int _descriptor
+
+    def __cinit__(self):
+        self._descriptor = -1
+
+    def __init__(self):
+        self.close()
+        self._descriptor = epoll_create1(EPOLL_CLOEXEC)
+        if self._descriptor < 0:
+            PyErr_SetFromErrno(OSError)
+
+    def __dealloc__(self):
+        if self._descriptor >= 0:
+            close(self._descriptor)
+
+    def fileno(self):
+        return self._descriptor
+
+    def close(self):
+        if self._descriptor >= 0:
+            close(self._descriptor)
+            self._descriptor = -1
+
+    cdef int _control(self, int operation, int descriptor, int wanted) except -1:
+        cdef epoll_event event
+        event.events = <uint32_t> wanted
+        event.data.fd = descriptor
+        if epoll_ctl(self._descriptor, operation, descriptor, &event) < 0:
+            PyErr_SetFromErrno(OSError)
+        return 0
+
+    def register(self, int descriptor, int wanted):
+        self._control(EPOLL_CTL_ADD, descriptor, wanted)
+
+    def modify(self, int descriptor, int wanted):
+        self._control(EPOLL_CTL_MOD, descriptor, wanted)
+
+    def unregister(self, int descriptor):
+        self._control(EPOLL_CTL_DEL, descriptor, 0)
+
+    def tell(self, int milliseconds, dict watchers not None, set fresh not None, failed):
+        cdef epoll_event[EVENTS_AT_A_TIME] events
+        cdef int count, place, epoll = self._descriptor
+        if milliseconds == 0:
+            count = epoll_wait(epoll, events, EVENTS_AT_A_TIME, 0)
+        else:
+            with nogil:
+                count = epoll_wait(epoll, events, EVENTS_AT_A_TIME, milliseconds)
+        if count < 0:
+            if errno == EINTR:
+                PyErr_CheckSignals()
+                return
+            PyErr_SetFromErrno(OSError)
+        for place in range(count):
+            descriptor = events[place].data.fd
+            watcher = watchers.get(descriptor)
+            if watcher is None or (fresh and descriptor in fresh):
+                continue
+            try:
+                watcher.ready(<int> events[place].events)
+            except Exception as error:
+                failed(error)

@@ -1,0 +1,310 @@
+# cython: language_level=3
+"""The compiled twin of `stream_socket.py`: the contracts are written there."""
+
+import socket as sockets
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_SetFromErrno
+from cpython.ref cimport PyObject
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
+from libc.stdint cimport uint16_t
+from libc.string cimport memset
+from posix.unistd cimport close as close_descriptor
+
+cdef extern from "Python.h":
+    PyObject *new_bytes "PyBytes_FromStringAndSize" (const char *start, Py_ssize_t size) except NULL
+    char *start_of "PyBytes_AS_STRING" (PyObject *data)
+    int _PyBytes_Resize(PyObject **data, Py_ssize_t size) except -1
+    void release "Py_DECREF" (PyObject *data)
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned int socklen_t
+    struct sockaddr:
+        pass
+    struct sockaddr_storage:
+        pass
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+    struct linger:
+        int l_onoff
+        int l_linger
+    int SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC, AF_INET, AF_INET6, SHUT_WR
+    int SOL_SOCKET, SO_ERROR, SO_KEEPALIVE, SO_LINGER, MSG_NOSIGNAL
+    int socket(int family, int kind, int protocol)
+    int accept4(int descriptor, sockaddr *address, socklen_t *size, int flags)
+    int connect(int descriptor, const sockaddr *address, socklen_t size)
+    int getpeername(int descriptor, sockaddr *address, socklen_t *size)
+    int getsockopt(int descriptor, int level, int name, void *value, socklen_t *size)
+    int setsockopt(int descriptor, int level, int name, const void *value, socklen_t size)
+    int shutdown(int descriptor, int how)
+    ssize_t recv(int descriptor, void *buffer, size_t size, int flags)
+    ssize_t send(int descriptor, const void *buffer, size_t size, int flags)
+    ssize_t sendmsg(int descriptor, const msghdr *message, int flags)
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+
+cdef extern from "<netinet/in.h>" nogil:
+    struct in_addr:
+        pass
+    struct in6_addr:
+        pass
+    struct sockaddr_in:
+        int sin_family
+        uint16_t sin_port
+        in_addr sin_addr
+    struct sockaddr_in6:
+        int sin6_family
+        uint16_t sin6_port
+        in6_addr sin6_addr
+    int IPPROTO_TCP
+    uint16_t htons(uint16_t number)
+
+cdef extern from "<netinet/tcp.h>" nogil:
+    int TCP_NODELAY
+
+cdef extern from "<arpa/inet.h>" nogil:
+    int inet_pton(int family, const char *text, void *address)
+
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int descriptor, unsigned long request, ...)
+
+cdef extern from "<linux/sockios.h>" nogil:
+    int SIOCOUTQ
+
+cdef enum:
+    PARTS = 256
+
+MAXIMUM_PARTS = PARTS
+
+
+cdef union internet_address:
+    sockaddr_in v4
+    sockaddr_in6 v6
+
+
+@cython.no_gc
+cdef class StreamSocket:
+    cdef int _descriptor
+    cdef int _family
+    cdef object _object
+    cdef object _quota
+
+    def __cinit__(self):
+        self._descriptor = -1
+
+    def __init__(self, sock):
+        self._descriptor = sock.fileno()
+        self._family = sock.family
+        self._object = sock
+
+    def __del__(self):
+        if self._object is None:
+            self.close()
+
+    def fileno(self):
+        return self._descriptor
+
+    @property
+    def family(self):
+        return self._family
+
+    def receive(self, buffer):
+        cdef Py_buffer view
+        cdef ssize_t count
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        count = recv(self._descriptor, view.buf, view.len, 0)
+        PyBuffer_Release(&view)
+        if count < 0:
+            return _nothing_now()
+        return count
+
+    def receive_bytes(self, Py_ssize_t maximum):
+        cdef PyObject *data = new_bytes(NULL, maximum)
+        cdef ssize_t count = recv(self._descriptor, start_of(data), maximum, 0)
+        if count < 0:
+            release(data)
+            _nothing_now()
+            return None
+        if count < maximum:
+            _PyBytes_Resize(&data, count)
+        received = <object> data
+        release(data)
+        return received
+
+    def send(self, data):
+        cdef Py_buffer view
+        cdef ssize_t count
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        count = send(self._descriptor, view.buf, view.len, MSG_NOSIGNAL)
+        PyBuffer_Release(&view)
+        if count < 0:
+            _nothing_now()
+            return 0
+        return count
+
+    def send_parts(self, parts):
+        cdef Py_buffer[PARTS] views
+        cdef iovec[PARTS] vectors
+        cdef msghdr message
+        cdef ssize_t count
+        cdef Py_ssize_t place, held = 0
+        if len(parts) > PARTS:
+            raise ValueError("too many parts")
+        try:
+            for part in parts:
+                PyObject_GetBuffer(part, &views[held], PyBUF_SIMPLE)
+                vectors[held].iov_base = views[held].buf
+                vectors[held].iov_len = views[held].len
+                held += 1
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = vectors
+            message.msg_iovlen = held
+            count = sendmsg(self._descriptor, &message, MSG_NOSIGNAL)
+            if count < 0:
+                _nothing_now()
+                return 0
+            return count
+        finally:
+            for place in range(held):
+                PyBuffer_Release(&views[place])
+
+    def shut_down(self):
+        if shutdown(self._descriptor, SHUT_WR) < 0:
+            PyErr_SetFromErrno(OSError)
+
+    def connect(self, target):
+        cdef internet_address address
+        cdef socklen_t size
+        cdef int outcome = 0
+        cdef bytes host
+        memset(&address, 0, sizeof(address))
+        if self._family == AF_INET or self._family == AF_INET6:
+            host = target[0].encode()
+            if self._family == AF_INET:
+                address.v4.sin_family = AF_INET
+                address.v4.sin_port = htons(target[1])
+                size = sizeof(sockaddr_in)
+                outcome = inet_pton(AF_INET, host, &address.v4.sin_addr)
+            else:
+                address.v6.sin6_family = AF_INET6
+                address.v6.sin6_port = htons(target[1])
+                size = sizeof(sockaddr_in6)
+                outcome = inet_pton(AF_INET6, host, &address.v6.sin6_addr)
+        if outcome != 1:  # a path, or an address with a scope
+            return self.object().connect_ex(target)
+        if connect(self._descriptor, <sockaddr *> &address, size) == 0:
+            return 0
+        return errno
+
+    def is_connected(self):
+        cdef sockaddr_storage address
+        cdef socklen_t size = sizeof(address)
+        return getpeername(self._descriptor, <sockaddr *> &address, &size) == 0
+
+    def error(self):
+        cdef int number = 0
+        cdef socklen_t size = sizeof(number)
+        if getsockopt(self._descriptor, SOL_SOCKET, SO_ERROR, &number, &size) < 0:
+            return errno
+        return number
+
+    def in_flight(self):
+        cdef int size = 0
+        if self._descriptor < 0 or ioctl(self._descriptor, SIOCOUTQ, &size) < 0:
+            return 0
+        return size
+
+    def reset_on_close(self):
+        cdef linger value
+        value.l_onoff = 1
+        value.l_linger = 0
+        if setsockopt(self._descriptor, SOL_SOCKET, SO_LINGER, &value, sizeof(value)) < 0:
+            PyErr_SetFromErrno(OSError)
+
+    def object(self):
+        if self._object is None and self._descriptor >= 0:
+            self._object = sockets.socket(self._family, SOCK_STREAM, 0, self._descriptor)
+            self._object.setblocking(False)
+        return self._object
+
+    def name(self, peer):
+        borrowed = self._object
+        if borrowed is not None:
+            return borrowed.getpeername() if peer else borrowed.getsockname()
+        borrowed = sockets.socket(self._family, SOCK_STREAM, 0, self._descriptor)
+        try:
+            return borrowed.getpeername() if peer else borrowed.getsockname()
+        finally:
+            borrowed.detach()
+
+    def detach(self):
+        from isthmus.transports.stream_socket import CountedSocket
+
+        cdef int descriptor = self._descriptor
+        quota, held = self._quota, self._object
+        self._descriptor = -1
+        self._quota = self._object = None
+        if held is not None:
+            held.detach()
+        made = CountedSocket(self._family, SOCK_STREAM, 0, descriptor)
+        made.quota = quota
+        made.setblocking(False)
+        return made
+
+    cdef int _switch_on(self, int level, int name) except -1:
+        cdef int on = 1
+        if setsockopt(self._descriptor, level, name, &on, sizeof(on)) < 0:
+            PyErr_SetFromErrno(OSError)
+        return 0
+
+    def close(self):
+        cdef int descriptor = self._descriptor
+        quota, held = self._quota, self._object
+        if descriptor < 0:
+            return
+        self._descriptor = -1
+        self._quota = self._object = None
+        if held is not None:
+            held.close()
+        else:
+            close_descriptor(descriptor)
+        if quota is not None:
+            quota.release()
+
+
+def open_stream(int family):
+    cdef StreamSocket made = StreamSocket.__new__(StreamSocket)
+    made._family = family
+    made._descriptor = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if made._descriptor < 0:
+        PyErr_SetFromErrno(OSError)
+    if family == AF_INET or family == AF_INET6:
+        made._switch_on(IPPROTO_TCP, TCP_NODELAY)
+        made._switch_on(SOL_SOCKET, SO_KEEPALIVE)
+    return made
+
+
+def accept(listening, quota):
+    cdef StreamSocket made
+    cdef int descriptor = accept4(listening.fileno(), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if descriptor < 0:
+        if errno == EAGAIN or errno == EINTR or errno == ECONNABORTED:
+            return None
+        PyErr_SetFromErrno(OSError)
+    made = StreamSocket.__new__(StreamSocket)
+    made._descriptor = descriptor
+    made._family = listening.family
+    made._quota = quota
+    return made
+
+
+cdef int _nothing_now() except -2:
+    """Return -1 if a call has only to wait; raise what else went wrong."""
+    if errno == EAGAIN or errno == EINTR:
+        return -1
+    PyErr_SetFromErrno(OSError)

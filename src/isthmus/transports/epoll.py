@@ -1,0 +1,79 @@
+"""epoll(7), and telling those who watch: the innermost loop of a gateway.
+
+`Epoll` is compiled (`_epoll.pyx`) where the extension was built and is the plain class below elsewhere; both
+do the same. ISTHMUS_PURE=1 in the environment forces the plain one. On systems without epoll the module can
+be imported, and `available` is false.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from typing import Any
+
+available = hasattr(select, "epoll")
+_EVENTS_AT_A_TIME = 256
+
+
+class PlainEpoll:
+    """One epoll. Raises `OSError` where the kernel refuses."""
+
+    __slots__ = ("_epoll",)
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+
+    def fileno(self) -> int:
+        """Return its descriptor, which an event loop may watch."""
+        return self._epoll.fileno()
+
+    def close(self) -> None:
+        """End it; what it watched stays as it is."""
+        self._epoll.close()
+
+    def register(self, descriptor: int, wanted: int) -> None:
+        """Begin to watch, level-triggered; `wanted` has epoll's bits."""
+        self._epoll.register(descriptor, wanted)
+
+    def modify(self, descriptor: int, wanted: int) -> None:
+        """Want something else from now on."""
+        self._epoll.modify(descriptor, wanted)
+
+    def unregister(self, descriptor: int) -> None:
+        """Watch no more."""
+        self._epoll.unregister(descriptor)
+
+    def tell(
+        self,
+        milliseconds: int,
+        watchers: dict[int, Any],
+        fresh: set[int],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Wait once, at most so long (-1: for ever), and tell each watcher what happened to its descriptor.
+
+        `watchers` maps descriptors to objects with `ready(events)`, and may change meanwhile: one that is
+        gone is not told, nor one whose descriptor stands in `fresh`, as what happened may have happened to
+        another file that had this number before. An exception of a watcher goes to `failed`.
+        """
+        for descriptor, events in self._epoll.poll(
+            milliseconds / 1000 if milliseconds >= 0 else None, _EVENTS_AT_A_TIME
+        ):
+            watcher = watchers.get(descriptor)
+            if watcher is None or descriptor in fresh:
+                continue
+            try:
+                watcher.ready(events)
+            except Exception as error:
+                failed(error)
+
+
+Epoll: Any = PlainEpoll
+if os.environ.get("ISTHMUS_PURE") != "1":
+    try:
+        from isthmus.transports import _epoll
+    except ImportError:
+        pass  # not built: the plain one serves
+    else:
+        Epoll = _epoll.Epoll

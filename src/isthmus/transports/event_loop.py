@@ -1,0 +1,198 @@
+"""An event loop around our poller: asyncio's, which waits in the one epoll that tells the sockets.
+
+A wake-up is one `epoll_wait`; what it says of our sockets is told at once, by a direct call. All else is
+asyncio's own (timers, `call_soon`, `add_reader`, signals, subprocesses): replaced are its selector, and its
+innermost method by one of the same meaning that is compiled and does not look at what is not there. Only
+where there is epoll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import selectors
+from collections.abc import Callable, Iterator, Mapping
+from heapq import heappop
+from math import ceil
+from time import monotonic
+from typing import Any
+
+from isthmus.transports.poller import READ, WRITE, EpollPoller
+
+_LONGEST_WAIT = 24 * 3600 * 1000
+"""Milliseconds; what is further away is waited for again."""
+_CANCELLED_TIMERS = 100
+"""So many of them may wait for their time to be forgotten, or as many as there are others."""
+
+Happened = list[tuple[selectors.SelectorKey, int]]
+
+
+class EventLoop(asyncio.SelectorEventLoop):
+    """asyncio's event loop, waiting in `poller`."""
+
+    # What asyncio's class keeps, as far as it is used here.
+    _ready: Any
+    _scheduled: list[asyncio.TimerHandle]
+    _timer_cancelled_count: int
+    _stopping: bool
+    _debug: bool
+    _clock_resolution: float
+    _process_events: Callable[[Happened], None]
+
+    def __init__(self) -> None:
+        self.poller = EpollPoller(self, by_loop=True)
+        self._shared = _Shared(self.poller)
+        super().__init__(self._shared)
+
+    def _run_once(self) -> None:
+        """One round: wait, tell, call what is due, end the round."""
+        if self._debug:
+            # asyncio's own knows how to complain of slow callbacks.
+            super()._run_once()  # type: ignore[misc]
+            self.poller.end_round()
+            return
+        ready, scheduled = self._ready, self._scheduled
+        if self._timer_cancelled_count > _CANCELLED_TIMERS:
+            self._drop_cancelled()
+        while scheduled and scheduled[0].cancelled():
+            self._timer_cancelled_count -= 1
+            heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
+        if ready or self._stopping:
+            milliseconds = 0
+        elif scheduled:
+            milliseconds = min(max(ceil((scheduled[0].when() - monotonic()) * 1000), 0), _LONGEST_WAIT)
+        else:
+            milliseconds = -1
+        self.poller.poll(milliseconds)
+        happened = self._shared.happened
+        if happened:
+            self._shared.happened = []
+            self._process_events(happened)
+        if scheduled:
+            due = monotonic() + self._clock_resolution
+            while scheduled and scheduled[0].when() < due:
+                timer = heappop(scheduled)
+                timer._scheduled = False  # type: ignore[attr-defined]
+                ready.append(timer)
+        # What these add is for the next round.
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+        handle = None
+        self.poller.end_round()
+
+    def _drop_cancelled(self) -> None:
+        """Forget cancelled timers, if they are the most."""
+        scheduled = self._scheduled
+        if self._timer_cancelled_count * 2 < len(scheduled):
+            return
+        kept = []
+        for timer in scheduled:
+            if timer.cancelled():
+                timer._scheduled = False  # type: ignore[attr-defined]
+            else:
+                kept.append(timer)
+        kept.sort()
+        scheduled[:] = kept
+        self._timer_cancelled_count = 0
+
+
+class _Shared(selectors.BaseSelector):
+    """The epoll of a poller as asyncio wants it: a selector for what is not told directly.
+
+    asyncio takes back what it registered one turn late, when the descriptor may be closed and its number be
+    that of another file, maybe of a transport's socket. So each change looks whether it still holds.
+    """
+
+    def __init__(self, poller: EpollPoller) -> None:
+        self.happened: Happened = []
+        self.keys: dict[int, selectors.SelectorKey] = {}
+        self._registered: dict[int, _Registered] = {}
+        self._map = _Map(self.keys)
+        self._poller = poller
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        key = selectors.SelectorKey(fileobj, _descriptor(fileobj), events, data)
+        if key.fd in self.keys:
+            raise KeyError(f"{fileobj!r} is already registered")
+        registered = _Registered(self, key.fd)
+        self._poller.add(key.fd, registered, _wanted(events))
+        self._registered[key.fd] = registered
+        self.keys[key.fd] = key
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        key = self._map[fileobj]
+        registered = self._registered[key.fd]
+        if self._poller.watcher(key.fd) is registered:
+            try:
+                self._poller.change(key.fd, _wanted(events))
+            except FileNotFoundError:
+                self._poller.add(key.fd, registered, _wanted(events))
+        key = key._replace(events=events, data=data)
+        self.keys[key.fd] = key
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        key = self._map[fileobj]
+        del self.keys[key.fd]
+        if self._poller.watcher(key.fd) is self._registered.pop(key.fd):
+            with contextlib.suppress(OSError):
+                self._poller.forget(key.fd)
+        return key
+
+    def select(self, timeout: float | None = None) -> Happened:
+        self._poller.poll(-1 if timeout is None else max(ceil(timeout * 1000), 0))
+        happened, self.happened = self.happened, []
+        return happened
+
+    def close(self) -> None:
+        self.keys.clear()
+        self._registered.clear()
+        self._poller.close()
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._map
+
+
+class _Map(Mapping[Any, selectors.SelectorKey]):
+    """What is registered, by descriptor or by the object that has it."""
+
+    def __init__(self, keys: dict[int, selectors.SelectorKey]) -> None:
+        self._keys = keys
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._keys[_descriptor(fileobj)]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+class _Registered:
+    """The watcher of a registered descriptor. An error or a hang-up is told to both directions."""
+
+    __slots__ = ("_descriptor", "_shared")
+
+    def __init__(self, shared: _Shared, descriptor: int) -> None:
+        self._shared = shared
+        self._descriptor = descriptor
+
+    def ready(self, events: int) -> None:
+        key = self._shared.keys[self._descriptor]
+        told = selectors.EVENT_READ if events & ~WRITE else 0
+        if events & ~READ:
+            told |= selectors.EVENT_WRITE
+        if told & key.events:
+            self._shared.happened.append((key, told & key.events))
+
+
+def _descriptor(fileobj: Any) -> int:
+    return fileobj if isinstance(fileobj, int) else int(fileobj.fileno())
+
+
+def _wanted(events: int) -> int:
+    return (READ if events & selectors.EVENT_READ else 0) | (WRITE if events & selectors.EVENT_WRITE else 0)

@@ -1,0 +1,134 @@
+"""Both kinds of epoll do the same; what a poller makes of it is in test_poller."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from isthmus.transports.epoll import Epoll, PlainEpoll
+
+READ, WRITE = 1, 4
+
+
+class Told:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[int] = []
+
+    def ready(self, events: int) -> None:
+        self.events.append(events)
+
+
+def fail(error: Exception) -> None:
+    raise AssertionError from error
+
+
+@pytest.fixture(params=sorted({PlainEpoll, Epoll}, key=str), ids=lambda kind: kind.__module__.split(".")[-1])
+def epoll(request: pytest.FixtureRequest) -> Iterator[Any]:
+    made = request.param()
+    yield made
+    made.close()
+    made.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+Ends = tuple[socket.socket, socket.socket]
+
+
+def test_who_watches_is_told_what_happened(epoll: Any, pair: Ends) -> None:
+    ours, theirs = pair
+    told, number = Told(), ours.fileno()
+    watchers: dict[int, Any] = {number: told}
+    epoll.register(number, READ)
+    epoll.tell(0, watchers, set(), fail)
+    assert told.events == []
+    theirs.send(b"x")
+    epoll.tell(-1, watchers, set(), fail)
+    assert told.events == [READ]
+    epoll.modify(number, READ | WRITE)
+    epoll.tell(1000, watchers, set(), fail)
+    assert told.events == [READ, READ | WRITE]
+    epoll.tell(0, watchers, {number}, fail)
+    epoll.tell(0, {}, set(), fail)
+    epoll.unregister(number)
+    epoll.tell(0, watchers, set(), fail)
+    assert len(told.events) == 2
+
+
+def test_a_failure_is_handed_over_and_the_others_are_told(epoll: Any, pair: Ends) -> None:
+    failures: list[Exception] = []
+    told = 0
+
+    class Failing:
+        def ready(self, events: int) -> None:
+            nonlocal told
+            told += 1
+            raise ZeroDivisionError
+
+    watchers: dict[int, Any] = {each.fileno(): Failing() for each in pair}
+    for number in watchers:
+        epoll.register(number, WRITE)
+    epoll.tell(0, watchers, set(), failures.append)
+    assert told == 2
+    assert [type(each) for each in failures] == [ZeroDivisionError] * 2
+
+
+def test_what_is_more_than_an_exception_ends_the_round(epoll: Any, pair: Ends) -> None:
+    class Ending:
+        def ready(self, events: int) -> None:
+            raise KeyboardInterrupt
+
+    epoll.register(pair[0].fileno(), WRITE)
+    with pytest.raises(KeyboardInterrupt):
+        epoll.tell(0, {pair[0].fileno(): Ending()}, set(), fail)
+
+
+def test_a_wait_ends_after_its_time(epoll: Any) -> None:
+    began = time.monotonic()
+    epoll.tell(20, {}, set(), fail)
+    assert time.monotonic() - began >= 0.02
+
+
+def test_the_kernels_no_is_an_error(epoll: Any, pair: Ends) -> None:
+    number = pair[0].fileno()
+    with pytest.raises(FileNotFoundError):
+        epoll.modify(number, READ)
+    epoll.register(number, READ)
+    with pytest.raises(FileExistsError):
+        epoll.register(number, READ)
+    assert epoll.fileno() > 2
+    assert not os.get_inheritable(epoll.fileno())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal")
+def test_a_signal_is_handled_while_it_waits(epoll: Any, pair: Ends) -> None:
+    """Its handler runs in the wait, and what it does ends that."""
+    ours, theirs = pair
+    told = Told()
+    epoll.register(ours.fileno(), READ)
+    before = signal.signal(signal.SIGUSR1, lambda *_: theirs.send(b"x"))
+    timer = threading.Timer(0.02, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        for _ in range(10):
+            epoll.tell(5000, {ours.fileno(): told}, set(), fail)
+            if told.events:
+                break
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert told.events == [READ]

@@ -1,0 +1,298 @@
+"""Our event loop: what asyncio promises, and what it promises beyond."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+
+from isthmus.transports.event_loop import EventLoop
+from isthmus.transports.poller import READ, poller_of
+
+
+def run(main: Callable[[], Awaitable[None]], *, debug: bool = False) -> None:
+    async def body() -> None:
+        await main()
+
+    with asyncio.Runner(loop_factory=EventLoop, debug=debug) as runner:
+        runner.run(body())
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_callbacks_and_timers_come_in_their_order(debug: bool) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        order: list[str] = []
+        done = loop.create_future()
+        loop.call_later(0.03, done.set_result, None)
+        loop.call_later(0.02, order.append, "second")
+        loop.call_later(0.01, order.append, "first")
+        loop.call_later(0.015, order.append, "never").cancel()
+        loop.call_soon(order.append, "soon")
+        loop.call_soon(order.append, "not at all").cancel()
+        await done
+        assert order == ["soon", "first", "second"]
+
+    run(main, debug=debug)
+
+
+def test_a_timer_does_not_come_early() -> None:
+    async def main() -> None:
+        for _ in range(20):
+            began = time.monotonic()
+            await asyncio.sleep(0.0017)
+            assert time.monotonic() - began >= 0.0016
+
+    run(main)
+
+
+def test_many_cancelled_timers_are_forgotten() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        kept = loop.call_later(1000, print)
+        for _ in range(1000):
+            loop.call_later(500, print).cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(loop._scheduled) < 10  # type: ignore[attr-defined]
+        kept.cancel()
+        await asyncio.sleep(0)
+
+    run(main)
+
+
+def test_files_are_watched() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        told: list[str] = []
+        loop.add_reader(ours, told.append, "read")
+        await asyncio.sleep(0.01)
+        assert told == []
+        theirs.send(b"x")
+        await asyncio.sleep(0.01)
+        assert set(told) == {"read"}
+        loop.add_writer(ours.fileno(), told.append, "write")
+        await asyncio.sleep(0.01)
+        assert set(told) == {"read", "write"}
+        assert loop.remove_reader(ours)
+        assert not loop.remove_reader(ours)
+        told.clear()
+        await asyncio.sleep(0.01)
+        assert set(told) == {"write"}
+        assert loop.remove_writer(ours.fileno())
+        ours.close()
+        theirs.close()
+
+    run(main)
+
+
+def test_a_descriptor_that_is_closed_before_it_is_taken_back() -> None:
+    """Its number may be another file's by then: one of asyncio's, or one that the poller watches."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        poller = poller_of(loop)
+        told: list[str] = []
+
+        class Watching:
+            def ready(self, events: int) -> None:
+                told.append("watcher")
+
+        ours, theirs = socket.socketpair()
+        number = ours.fileno()
+        loop.add_reader(number, told.append, "old")
+        ours.close()
+        theirs.close()
+        pair = socket.socketpair()
+        ours, theirs = sorted(pair, key=lambda each: each.fileno() != number)
+        assert ours.fileno() == number
+        theirs.send(b"x")
+        loop.add_reader(number, told.append, "new")
+        await asyncio.sleep(0.01)
+        assert set(told) == {"new"}
+        loop.remove_reader(number)
+        loop.add_reader(number, told.append, "old")
+        ours.close()
+        theirs.close()
+        pair = socket.socketpair()
+        ours, theirs = sorted(pair, key=lambda each: each.fileno() != number)
+        assert ours.fileno() == number
+        theirs.send(b"x")
+        poller.add(number, Watching(), READ)
+        loop.add_writer(number, told.append, "writer")
+        loop.remove_writer(number)
+        loop.remove_reader(number)
+        told.clear()
+        await asyncio.sleep(0.01)
+        assert set(told) == {"watcher"}
+        poller.forget(number)
+        ours.close()
+        theirs.close()
+
+    run(main)
+
+
+def test_streams_of_asyncio_work_beside_the_poller() -> None:
+    async def main() -> None:
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.read())
+            writer.close()
+
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"x" * 1_000_000)
+        writer.write_eof()
+        assert len(await reader.read()) == 1_000_000
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+
+    run(main)
+
+
+def test_threads_and_names() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        threading.Timer(0.01, lambda: loop.call_soon_threadsafe(done.set_result, 1)).start()
+        assert await done == 1
+        assert await loop.getaddrinfo("127.0.0.1", 80)
+        assert await asyncio.to_thread(lambda: 7) == 7
+
+    run(main)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+def test_signals() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        loop.add_signal_handler(signal.SIGUSR1, done.set_result, None)
+        threading.Timer(0.01, lambda: os.kill(os.getpid(), signal.SIGUSR1)).start()
+        await asyncio.wait_for(done, 10)
+
+    run(main)
+
+
+def test_programs() -> None:
+    async def main() -> None:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "print(input()[::-1])",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await program.communicate(b"abc\n")
+        assert out == b"cba\n"
+        assert program.returncode == 0
+
+    run(main)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_follows_a_round_comes_before_the_loop_waits(debug: bool) -> None:
+    """Also what a task, a timer or a future asks for: nothing else would wake the loop."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        poller = poller_of(loop)
+        assert poller is loop.poller  # type: ignore[attr-defined]
+        for _ in range(3):
+            done = loop.create_future()
+            loop.call_later(0.001, poller.after_round, partial(done.set_result, None))
+            await asyncio.wait_for(done, 10)
+        done = loop.create_future()
+        poller.after_round(lambda: poller.after_round(lambda: done.set_result(None)))
+        await asyncio.wait_for(done, 10)
+
+    run(main, debug=debug)
+
+
+def test_what_was_asked_for_before_the_loop_runs() -> None:
+    loop = EventLoop()
+    called: list[int] = []
+    loop.poller.after_round(lambda: called.append(1))
+    loop.run_until_complete(asyncio.sleep(0))
+    assert called == [1]
+    loop.call_soon(called.append, 2)
+    loop.stop()
+    loop.run_forever()
+    assert called == [1, 2]
+    loop.close()
+    loop.close()
+
+
+def test_a_wake_up_is_one_wait() -> None:
+    """A watcher is told from within the wait; nothing is called in between, and nothing waits twice."""
+    loop = EventLoop()
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    rounds = 0
+    told: list[bytes] = []
+
+    class Echo:
+        def ready(self, events: int) -> None:
+            told.append(theirs.recv(10))
+            if len(told) < 10:
+                ours.send(b"x")
+            else:
+                loop.stop()
+
+    run_once = loop._run_once
+
+    def counted() -> None:
+        nonlocal rounds
+        rounds += 1
+        run_once()
+
+    loop._run_once = counted  # type: ignore[method-assign]
+    loop.poller.add(theirs.fileno(), Echo(), READ)
+    ours.send(b"x")
+    loop.run_forever()
+    assert len(told) == 10
+    assert rounds == 10
+    loop.poller.forget(theirs.fileno())
+    ours.close()
+    theirs.close()
+    loop.close()
+
+
+def test_an_exception_goes_to_the_handler_and_an_interrupt_through() -> None:
+    loop = EventLoop()
+    failures: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+
+    def fail(error: type[BaseException]) -> None:
+        raise error
+
+    loop.call_soon(fail, ZeroDivisionError)
+    loop.call_soon(fail, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    assert isinstance(failures[0]["exception"], ZeroDivisionError)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+
+def test_slow_callbacks_are_told_in_debug_mode(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.slow_callback_duration = 0.001
+        loop.call_soon(time.sleep, 0.01)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    with caplog.at_level(logging.WARNING, logger="asyncio"):
+        run(main, debug=True)
+    assert any("Executing" in each for each in caplog.messages)
