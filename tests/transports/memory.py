@@ -6,6 +6,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, cast
 
 from isthmus.errors import StreamReset
@@ -13,13 +14,21 @@ from isthmus.transports.base import Receiver, Transport
 
 
 class _Timer:
-    def __init__(self, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    def __init__(self, when: float, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         self.callback = callback
         self.arguments = arguments
         self.canceled = False
+        self._when = when
 
     def cancel(self) -> None:
         self.canceled = True
+
+    def when(self) -> float:
+        return self._when
+
+    def run(self) -> None:
+        if not self.canceled:
+            self.callback(*self.arguments)
 
 
 class Clock:
@@ -27,8 +36,10 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._soon: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.failures: list[dict[str, Any]] = []
+        self._soon: deque[_Timer] = deque()
         self._later: list[tuple[float, int, _Timer]] = []
+        self._order = count()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -37,33 +48,47 @@ class Clock:
     def time(self) -> float:
         return self.now
 
-    def call_soon(self, callback: Callable[..., object], *arguments: Any) -> None:
-        self._soon.append((callback, arguments))
+    def call_soon(self, callback: Callable[..., object], *arguments: Any) -> _Timer:
+        handle = _Timer(self.now, callback, arguments)
+        self._soon.append(handle)
+        return handle
 
     def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> _Timer:
-        timer = _Timer(callback, arguments)
-        heapq.heappush(self._later, (self.now + delay, len(self._later), timer))
+        timer = _Timer(self.now + delay, callback, arguments)
+        heapq.heappush(self._later, (timer.when(), next(self._order), timer))
         return timer
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.failures.append(context)
 
     def run(self) -> None:
         while self._soon:
-            callback, arguments = self._soon.popleft()
-            callback(*arguments)
+            self._soon.popleft().run()
+
+    def due(self) -> float | None:
+        """Return when the next timer rings."""
+        while self._later and self._later[0][2].canceled:
+            heapq.heappop(self._later)
+        return self._later[0][0] if self._later else None
+
+    def ring(self) -> None:
+        """Let time pass until the next timer, and ring that one."""
+        when, _, timer = heapq.heappop(self._later)
+        self.now = max(self.now, when)
+        timer.run()
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
         while self._later and self._later[0][0] <= self.now:
-            _, _, timer = heapq.heappop(self._later)
-            if not timer.canceled:
-                timer.callback(*timer.arguments)
+            self.ring()
         self.run()
 
 
 class Wire:
     """Two connected transports, `left` and `right`. What is written moves only when `deliver` says so."""
 
-    def __init__(self) -> None:
-        self.clock = Clock()
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
         self.left = WireEnd(self.clock)
         self.right = WireEnd(self.clock)
         self.left.peer, self.right.peer = self.right, self.left
