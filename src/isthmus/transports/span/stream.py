@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from isthmus.transports.span.session import SessionDriver
 
 LINGER_SECONDS = 2.0
-"""How long a stream that was closed goes on dropping what its peer still sends."""
+"""How long a stream that was closed, and whose peer has had everything, drops what the peer still sends."""
 
 _REASONS = {
     int(Code.CANCEL): "the other side reset the stream",
@@ -183,8 +183,8 @@ class SpanStream:
         self._session.write_eof(self._stream)
         if self._whole:
             self._driver.loop.call_soon(self._lose, None)
-        elif not self._stream.eof_told:
-            self._driver.loop.call_later(LINGER_SECONDS, self._end_lingering)
+        else:
+            self._linger()
 
     def abort(self) -> None:
         if self._lost:
@@ -215,9 +215,17 @@ class SpanStream:
 
     # --- the end
 
+    def _linger(self) -> None:
+        if not self._stream.eof_told:
+            self._driver.loop.call_later(LINGER_SECONDS, self._end_lingering)
+
     def _end_lingering(self) -> None:
-        """The peer has our end and still sends, or does not answer: as TCP does, reset it."""
-        if not self._lost and not self._stream.eof_told:
+        """The peer has had all of ours and does not end: as TCP does, reset it."""
+        if self._lost:
+            return
+        if not self._stream.send.fin_acked:
+            self._linger()  # a reset would destroy what is still to be read
+        elif not self._stream.eof_told:
             self._session.reset(self._stream, Code.CANCEL)
             self._lose(None)
 
