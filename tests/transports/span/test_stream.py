@@ -349,7 +349,7 @@ def test_a_reset_drops_what_is_held(world: World) -> None:
     assert not client.data
 
 
-@pytest.mark.parametrize("how", ["close"])
+@pytest.mark.parametrize("how", ["abort", "close"])
 def test_an_end_while_it_is_being_handed_up(world: World, how: str) -> None:
     """The reset comes between `resume_reading` and what it leads to."""
     client, accepted = Scene(world).pair()

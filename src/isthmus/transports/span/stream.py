@@ -190,6 +190,8 @@ class SpanStream:
         if self._lost:
             return
         self._session.reset(self._stream, Code.CANCEL)
+        self._held = None
+        self._eof_waits = False
         error = StreamReset("the connection was aborted by this gateway")
         self._driver.loop.call_soon(self._lose, error)
 
