@@ -123,7 +123,7 @@ class ClientSession(SessionDriver):
 
     def _failed(self, error: ConnectError) -> None:
         self._dial = None
-        self._connector.failed(error)
+        self._connector.failed(self, error)
         if self.session.over:
             return
         if not self.session.id:
@@ -206,7 +206,9 @@ class ClientSession(SessionDriver):
         if code == Code.ELSEWHERE:
             self._failures = 0  # the balancer may choose another node the next time
         elif not self.session.id:
-            self._connector.failed(ConnectError(f"Unable to connect to {self.address}: {text}", status=503))
+            self._connector.failed(
+                self, ConnectError(f"Unable to connect to {self.address}: {text}", status=503)
+            )
 
     def carrier_moved(self, websocket: CarrierWebSocket) -> None:
         self.moved()
@@ -222,13 +224,13 @@ class ClientSession(SessionDriver):
             # It never said HELLO, or took no session.
             offer = self._connector.offer
             if offer.required:
-                self._connector.failed(no_span(self.address))
+                self._connector.failed(self, no_span(self.address))
             elif carrier is not None and carrier.close_code == CloseCode.PROTOCOL_ERROR:
                 offer.withdraw("the server chose span and does not speak it")
                 if self._connector.waiting:
                     self._open_carrier()
                     return
-            self._connector.failed(ConnectError(f"Unable to connect to {self.address}: {reason}"))
+            self._connector.failed(self, ConnectError(f"Unable to connect to {self.address}: {reason}"))
             self._give_up()
             return
         if session.carriers:

@@ -55,6 +55,7 @@ class SpanConnector:
         self.downgrades = 0
         """How often a server that spoke span did not any more."""
         self._session: ClientSession | None = None
+        self._going: set[ClientSession] = set()  # which take no new streams and wait for their last
         self._waiting: dict[Request, None] = {}  # for a carrier of the session
         self._closed = False
 
@@ -65,9 +66,10 @@ class SpanConnector:
 
     def close(self) -> None:
         self._closed = True
-        self.failed(ConnectError(f"{self.address}: the gateway is stopping", status=503))
-        if self._session is not None:
-            self._session.stop()
+        self._tell_waiting(ConnectError(f"{self.address}: the gateway is stopping", status=503))
+        for session in (*self._going, self._session):
+            if session is not None:
+                session.stop()
         self.offer.below.close()
 
     def _begin(self, request: Request) -> None:
@@ -117,6 +119,8 @@ class SpanConnector:
         if self.peer is not Peer.SPAN:
             self.peer = Peer.SPAN
             log.info("%s: streams outlive their WebSocket (span) from now on", self.address)
+        if session is not self._session:
+            return  # it has its carrier back for the streams it has
         waiting, self._waiting = self._waiting, {}
         for request in waiting:
             request.open(session)
@@ -125,7 +129,7 @@ class SpanConnector:
         """The server speaks no span: the WebSocket that was opened is for the first who waits."""
         if self.offer.required:
             below.abort()
-            self.failed(no_span(self.address))
+            self._tell_waiting(no_span(self.address))
             return
         if self.peer is Peer.SPAN:
             self.downgrades += 1
@@ -146,21 +150,27 @@ class SpanConnector:
             request.unlimited()
             self._dial_for(request)
 
-    def failed(self, error: ConnectError) -> None:
-        """No carrier could be opened: tell who waits."""
-        waiting, self._waiting = self._waiting, {}
-        for request in waiting:
-            request.fail(error)
+    def failed(self, session: ClientSession, error: ConnectError) -> None:
+        """No carrier could be opened: tell who waits for it."""
+        if session is self._session:
+            self._tell_waiting(error)
 
     def session_going(self, session: ClientSession) -> None:
         """A session takes no new streams: the next connect founds another."""
+        self._going.add(session)
         if self._session is session:
             self._session = None
 
     def session_over(self, session: ClientSession) -> None:
         """A session has ended; those who wait get the next one."""
+        self._going.discard(session)
         if self._session is session:
             self._session = None
             if self._waiting and not self._closed:
                 self._session = ClientSession(self)
                 self._session.dial_now()
+
+    def _tell_waiting(self, error: ConnectError) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for request in waiting:
+            request.fail(error)
