@@ -7,7 +7,7 @@ import errno
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from tests.transports.conformance import refused_port
@@ -26,6 +26,11 @@ pytestmark = on_each_loop
 NAME = "server.example"
 
 
+def running_loop() -> Any:
+    """Return the loop to dial on, which `names` replaces."""
+    return asyncio.get_running_loop()
+
+
 class Attempt:
     """One dial and what it told."""
 
@@ -34,9 +39,7 @@ class Attempt:
         self.failed: list[ConnectError] = []
         self.started = False
         self.address = parse(address) if isinstance(address, str) else address
-        self.dial = SocketDial(
-            asyncio.get_running_loop(), self.address, seconds, self._connected, self._failed, local
-        )
+        self.dial = SocketDial(running_loop(), self.address, seconds, self._connected, self._failed, local)
         self.dial.start()
         self.started = True
 
@@ -99,12 +102,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             def __getattr__(self, name: str) -> Any:
                 return getattr(self._loop, name)
 
-        original = SocketDial.__init__
-
-        def init(self: SocketDial, loop: Any, *arguments: Any) -> None:
-            original(self, cast(Any, Loop(loop)), *arguments)
-
-        monkeypatch.setattr(SocketDial, "__init__", init)
+        monkeypatch.setitem(globals(), "running_loop", lambda: Loop(asyncio.get_running_loop()))
 
     return resolve
 

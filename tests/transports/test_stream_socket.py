@@ -137,13 +137,13 @@ def test_connect_and_accept(kind: Kind, host: str) -> None:
         listening.bind((host, 0))
         listening.listen()
         quota = Count()
-        assert kind.accept(listening, quota) is None
+        assert kind.accept(listening, listening.family, quota) is None
         dialled = kind.open_stream(family)
         assert not dialled.is_connected()
         assert dialled.connect(listening.getsockname()[:2]) in (0, errno.EINPROGRESS)
         assert dialled.is_connected()
         assert dialled.error() == 0
-        accepted = kind.accept(listening, quota)
+        accepted = kind.accept(listening, listening.family, quota)
         assert accepted is not None
         for each in (dialled, accepted):
             made = each.object()
@@ -186,7 +186,7 @@ def test_a_unix_socket(kind: Kind, tmp_path: Any) -> None:
         listening.listen()
         listening.setblocking(False)
         assert dialled.connect(path) == 0
-        accepted = kind.accept(listening, None)
+        accepted = kind.accept(listening, listening.family, None)
         assert accepted is not None
         dialled.close()
         accepted.close()
@@ -210,7 +210,7 @@ def test_detaching_hands_the_place_over(kind: Kind, asked_before: bool) -> None:
         listening.setblocking(False)
         quota = Count()
         client = socket.create_connection(listening.getsockname())
-        accepted = kind.accept(listening, quota)
+        accepted = kind.accept(listening, listening.family, quota)
         assert accepted is not None
         if asked_before:
             accepted.object()
@@ -235,7 +235,7 @@ def test_one_that_is_forgotten_is_closed() -> None:
         listening.setblocking(False)
         with socket.create_connection(listening.getsockname()) as client:
             quota = Count()
-            accepted = stream_socket.accept(listening, quota)
+            accepted = stream_socket.accept(listening, listening.family, quota)
             assert accepted is not None
             del accepted
             assert quota.released == 1

@@ -18,7 +18,7 @@ from tests.transports.loops import event_loop_policy, nothing_left_open, on_each
 
 from isthmus.errors import StreamReset
 from isthmus.transports import tcp
-from isthmus.transports.tcp import READ_SIZE, TcpTransport
+from isthmus.transports.tcp import KEPT_READ_SIZE, READ_SIZE, TcpTransport
 
 __all__ = ["event_loop_policy"]
 pytestmark = on_each_loop
@@ -75,6 +75,53 @@ async def test_the_receiver_is_told_before_start_returns(joined: Joined) -> None
     assert joined.recorder.events == ["made"]
     joined.transport.abort()
     await until(lambda: joined.recorder.lost)
+
+
+class Keeper(Recorder):
+    """Keeps what it gets as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Any] = []
+
+    def data_received(self, data: Any) -> None:
+        self.kept.append(data)
+        super().data_received(memoryview(bytearray(data)))
+
+
+@pytest.mark.parametrize("size", [1, 10_000, 20_000, 5_000_000])
+async def test_what_is_read_may_be_kept(joined: Joined, size: int) -> None:
+    """Through the slab or not, in reads that grow with what comes."""
+    sent = MIXED * (size // len(MIXED) + 1)
+    keeper = joined.recorder = Keeper()
+    joined.begin()
+    joined.transport.read_for_keeping(True)
+
+    def send() -> None:
+        joined.peer.sendall(sent[:size])
+        joined.peer.sendall(b"the end")
+        joined.peer.shutdown(socket.SHUT_WR)
+
+    await asyncio.to_thread(send)
+    await until(lambda: "eof" in keeper.events)
+    assert {type(each) for each in keeper.kept} == {bytes}
+    assert b"".join(keeper.kept) == sent[:size] + b"the end"
+    if size > 1_000_000:
+        assert READ_SIZE < max(map(len, keeper.kept)) <= KEPT_READ_SIZE
+    joined.transport.close()
+    await until(lambda: keeper.lost)
+
+
+async def test_views_again_after_reads_that_were_kept(joined: Joined) -> None:
+    keeper = joined.recorder = Keeper()
+    joined.begin()
+    for keep, data in ((True, b"first"), (False, b"second"), (True, b"third")):
+        joined.transport.read_for_keeping(keep)
+        joined.peer.sendall(data)
+        await until(lambda d=data: b"".join(map(bytes, keeper.kept)).endswith(d))
+    assert [type(each) for each in keeper.kept] == [bytes, memoryview, bytes]
+    joined.transport.abort()
+    await until(lambda: keeper.lost)
 
 
 async def test_a_reset_by_the_peer_is_a_stream_reset_with_its_cause(joined: Joined) -> None:

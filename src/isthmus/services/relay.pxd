@@ -14,6 +14,16 @@ cdef class Half:
     cdef public bint blocked
     cdef public bint lost
 
+    cpdef connection_made(self, transport)
+    cpdef data_received(self, data)
+    cpdef eof_received(self)
+    cpdef pause_writing(self)
+    cpdef resume_writing(self)
+    cpdef connection_lost(self, error)
+    cpdef flush(self)
+    cpdef _hold(self)
+    cpdef _tell_first_event(self)
+
 
 cdef class Relay:
     cdef public Py_ssize_t pending_limit
@@ -23,3 +33,13 @@ cdef class Relay:
     cdef public object error
     cdef public Half accepted
     cdef public Half connected
+
+    cpdef first_made(self, Half half)
+    cpdef finished(self)
+    cpdef half_made(self, Half half)
+    cpdef _resume(self, Half half)
+    cpdef half_ended(self, Half half)
+    cpdef half_lost(self, Half half, error)
+    cpdef close(self)
+    cpdef abort(self)
+    cpdef finish_if_over(self)

@@ -289,7 +289,7 @@ def open_stream(int family):
     return made
 
 
-def accept(listening, quota):
+def accept(listening, int family, quota):
     cdef StreamSocket made
     cdef int descriptor = accept4(listening.fileno(), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if descriptor < 0:
@@ -298,7 +298,7 @@ def accept(listening, quota):
         PyErr_SetFromErrno(OSError)
     made = StreamSocket.__new__(StreamSocket)
     made._descriptor = descriptor
-    made._family = listening.family
+    made._family = family
     made._quota = quota
     return made
 

@@ -11,7 +11,7 @@ Rules every layer keeps (tests/transports/conformance.py holds them against each
    `write_eof`, `close` or `abort`.
 2. A view given to `data_received` lives until the call returns; whoever keeps bytes copies them. The view is
    writable and the callee may overwrite it. The same holds for a writable view given to `write`; `bytes` are
-   never changed and may be kept.
+   never changed and may be kept. A receiver that keeps what it gets asks for `bytes`: see `KeepingTransport`.
 3. `eof_received` comes at most once, after every byte before it; the other direction goes on. `write_eof`
    sends every byte before it first.
 4. After `pause_reading` no `data_received` and no `eof_received` comes until `resume_reading`, except what
@@ -96,6 +96,15 @@ class Transport(Protocol):
 
     def info(self, name: str) -> Any:
         """Return what a layer below knows, or None: peername, sockname, socket, ssl_object, scheme."""
+
+
+class KeepingTransport(Transport, Protocol):
+    """A transport that can hand out what it reads for good: `TcpTransport`, at the bottom of a stack."""
+
+    def read_for_keeping(self, keep: bool) -> None:
+        """From now on give `data_received` `bytes` (up to 1 MiB) instead of a view: the receiver may keep
+        them, and much at a time is not copied for it. False: views again.
+        """
 
 
 class Incoming(Protocol):

@@ -69,6 +69,7 @@ class Listening:
         self, bound: socket.socket, quota: Quota, accepted: Callable[[PlainStreamSocket], None]
     ) -> None:
         self._socket = bound
+        self._family = int(bound.family)  # asking each time is slow
         self._backlog = 0
         self._stopping = False
         self._quota = quota
@@ -135,7 +136,7 @@ class Listening:
             self._quota.wait(self._watch)
             return False
         try:
-            accepted = stream_socket.accept(self._socket, self._quota)
+            accepted = stream_socket.accept(self._socket, self._family, self._quota)
         except OSError as error:
             # No descriptor or memory left, or what Linux tells of a network that fails: see accept(2).
             self._quota.release()

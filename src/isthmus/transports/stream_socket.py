@@ -157,10 +157,10 @@ def plain_open_stream(family: int) -> PlainStreamSocket:
     return PlainStreamSocket(made)
 
 
-def plain_accept(listening: socket.socket, quota: Quota | None) -> PlainStreamSocket | None:
+def plain_accept(listening: socket.socket, family: int, quota: Quota | None) -> PlainStreamSocket | None:
     """Accept a connection, which then holds a place in `quota` (taken already); None if none waits now.
 
-    The listening socket must not block, and hands down what `prepare` sets.
+    The listening socket, of this family, must not block, and hands down what `prepare` sets.
     """
     try:
         accepted, _ = listening.accept()

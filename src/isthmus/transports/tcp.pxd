@@ -22,7 +22,7 @@ cdef class TcpTransport:
     cdef bint _closing
     cdef bint _lost
     cdef bint _keeping
-    cdef bint _large
+    cdef int _room
     cdef object _error
 
     cpdef start(self, receiver)

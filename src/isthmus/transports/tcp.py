@@ -28,17 +28,27 @@ from isthmus.transports.stream_socket import (
     prepare,
 )
 
-__all__ = ["DEFAULT_WRITE_LIMIT", "LINGER_SECONDS", "READ_SIZE", "TcpTransport", "in_flight", "prepare"]
+__all__ = [
+    "DEFAULT_WRITE_LIMIT",
+    "KEPT_READ_SIZE",
+    "LINGER_SECONDS",
+    "READ_SIZE",
+    "TcpTransport",
+    "in_flight",
+    "prepare",
+]
 
 log = logging.getLogger(__name__)
 
 READ_SIZE = 256 * 1024
 """Bytes read at most at a time."""
+KEPT_READ_SIZE = 1024 * 1024
+"""The same where the receiver keeps what is read."""
 DEFAULT_WRITE_LIMIT = 64 * 1024
 LINGER_SECONDS = 2.0
 """How long `close` goes on reading and dropping, so that what was sent is not destroyed by a reset."""
 _LARGE = 16 * 1024
-"""Bytes; a read to be kept that follows one of at least so many is not copied."""
+"""Bytes; what is read to be kept after a read of at least so many is not copied."""
 _NOT_WATCHED = -1
 
 _slab = bytearray(READ_SIZE)
@@ -61,7 +71,6 @@ class TcpTransport:
         "_error",
         "_high",
         "_keeping",
-        "_large",
         "_linger",
         "_loop",
         "_lost",
@@ -69,6 +78,7 @@ class TcpTransport:
         "_paused",
         "_poller",
         "_receiver",
+        "_room",
         "_socket",
         "_unsent",
         "_wanted",
@@ -95,7 +105,7 @@ class TcpTransport:
         self._lost = False  # connection_lost was called or is on its way
         self._error: Exception | None = None  # why it was
         self._keeping = False  # the receiver wants bytes
-        self._large = False  # the last reads filled the slab
+        self._room = 0  # bytes to make room for at the next such read; 0: it goes through the slab
 
     def start(self, receiver: Receiver) -> None:
         """Begin. `receiver` is told `connection_made` before this returns."""
@@ -159,30 +169,29 @@ class TcpTransport:
     def read_for_keeping(self, keep: bool) -> None:
         """Hand out `bytes` from now on, which the receiver may keep; False: views again, see `base`."""
         self._keeping = keep
+        self._room = 0
 
     def _read_ready(self) -> None:
         if self._socket is None or self._receiver is None:
             return
         data: Any  # a view, or bytes for a receiver that keeps them
         try:
-            if self._keeping and self._large and not self._closing:
-                # Into the bytes themselves: a large copy would cost more than to make room for too much.
-                received = self._socket.receive_bytes(READ_SIZE)
-                if received is None:
-                    return
-                data, count = received, len(received)
-                self._large = count >= _LARGE
+            if self._room and not self._closing:
+                data = self._socket.receive_bytes(self._room)
+                count = -1 if data is None else len(data)
             else:
                 count = self._socket.receive(_slab)
-                if count < 0:
-                    return
                 data = _slab_view[:count]
                 if self._keeping:
-                    self._large = count >= _LARGE
                     data = bytes(data)
         except OSError as error:
             self._lose(_as_reset(error))
             return
+        if count < 0:
+            return
+        if self._keeping:
+            # Into bytes of their own when much comes: to copy it would cost more than to make room in vain.
+            self._room = min(2 * count, KEPT_READ_SIZE) if count >= _LARGE else 0
         if count == 0:
             self._eof_received = True
             if not self._closing:

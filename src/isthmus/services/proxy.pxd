@@ -1,0 +1,1 @@
+# Has Cython compile proxy.py, which is ordinary Python; its classes stay Python's.
