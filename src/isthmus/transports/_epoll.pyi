@@ -10,7 +10,7 @@ class Epoll:
     def tell(
         self,
         milliseconds: int,
-        watchers: dict[int, Any],
+        watchers: list[Any],
         fresh: set[int],
         failed: Callable[[Exception], None],
     ) -> None: ...

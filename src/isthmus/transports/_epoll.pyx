@@ -62,9 +62,9 @@ cdef class Epoll:
     def unregister(self, int descriptor):
         self._control(EPOLL_CTL_DEL, descriptor, 0)
 
-    def tell(self, int milliseconds, dict watchers not None, set fresh not None, failed):
+    def tell(self, int milliseconds, list watchers not None, set fresh not None, failed):
         cdef epoll_event[EVENTS_AT_A_TIME] events
-        cdef int count, place, epoll = self._descriptor
+        cdef int count, descriptor, place, epoll = self._descriptor
         if milliseconds == 0:
             count = epoll_wait(epoll, events, EVENTS_AT_A_TIME, 0)
         else:
@@ -77,7 +77,7 @@ cdef class Epoll:
             PyErr_SetFromErrno(OSError)
         for place in range(count):
             descriptor = events[place].data.fd
-            watcher = watchers.get(descriptor)
+            watcher = watchers[descriptor]
             if watcher is None or (fresh and descriptor in fresh):
                 continue
             try:

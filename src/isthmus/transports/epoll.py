@@ -47,20 +47,21 @@ class PlainEpoll:
     def tell(
         self,
         milliseconds: int,
-        watchers: dict[int, Any],
+        watchers: list[Any],
         fresh: set[int],
         failed: Callable[[Exception], None],
     ) -> None:
         """Wait once, at most so long (-1: for ever), and tell each watcher what happened to its descriptor.
 
-        `watchers` maps descriptors to objects with `ready(events)`, and may change meanwhile: one that is
-        gone is not told, nor one whose descriptor stands in `fresh`, as what happened may have happened to
-        another file that had this number before. An exception of a watcher goes to `failed`.
+        `watchers` has at each descriptor's place an object with `ready(events)`, or None, and may change
+        meanwhile: one that is gone is not told, nor one whose descriptor stands in `fresh`, as what happened
+        may have happened to another file that had this number before. An exception of a watcher goes to
+        `failed`.
         """
         for descriptor, events in self._epoll.poll(
             milliseconds / 1000 if milliseconds >= 0 else None, _EVENTS_AT_A_TIME
         ):
-            watcher = watchers.get(descriptor)
+            watcher = watchers[descriptor]
             if watcher is None or descriptor in fresh:
                 continue
             try:

@@ -15,7 +15,7 @@ cdef class _Rounds:
 
 cdef class EpollPoller(_Rounds):
     cdef object _epoll
-    cdef dict _watchers
+    cdef list _watchers
     cdef set _fresh
 
     cpdef add(self, int descriptor, watcher, int wanted)

@@ -105,13 +105,16 @@ class EpollPoller(_Rounds):
     def __init__(self, loop: asyncio.AbstractEventLoop, *, by_loop: bool = False) -> None:
         super().__init__(loop)
         self._epoll = epoll.Epoll()
-        self._watchers: dict[int, Watcher] = {}
+        self._watchers: list[Watcher | None] = []  # by descriptor: far smaller than a dict
         self._fresh: set[int] = set()  # added in this round: see `Epoll.tell`
         if not by_loop:
             loop.add_reader(self._epoll.fileno(), self._ready)
 
     def add(self, descriptor: int, watcher: Watcher, wanted: int) -> None:
         self._epoll.register(descriptor, wanted)
+        missing = descriptor + 1 - len(self._watchers)
+        if missing > 0:
+            self._watchers.extend([None] * missing)
         self._watchers[descriptor] = watcher
         if self._in_round:
             self._fresh.add(descriptor)
@@ -120,12 +123,13 @@ class EpollPoller(_Rounds):
         self._epoll.modify(descriptor, wanted)
 
     def forget(self, descriptor: int) -> None:
-        if self._watchers.pop(descriptor, None) is not None:
+        if self.watcher(descriptor) is not None:
+            self._watchers[descriptor] = None
             self._epoll.unregister(descriptor)
 
     def watcher(self, descriptor: int) -> Watcher | None:
         """Return who watches a descriptor, or None."""
-        return self._watchers.get(descriptor)
+        return self._watchers[descriptor] if 0 <= descriptor < len(self._watchers) else None
 
     def poll(self, milliseconds: int) -> None:
         """Begin a round: wait for something to happen, at most so long (-1: for ever), and tell it."""
@@ -138,8 +142,8 @@ class EpollPoller(_Rounds):
 
     def close(self) -> None:
         """Watch nothing any more."""
-        self._watchers.clear()
         self._epoll.close()
+        self._watchers = []
 
     def _ready(self) -> None:
         try:

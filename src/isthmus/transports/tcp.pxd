@@ -5,25 +5,25 @@ cdef int ERROR, HANG_UP, READ, WRITE, _NOT_WATCHED, _LARGE
 
 
 cdef class TcpTransport:
-    cdef object _loop
     cdef object _socket
     cdef object _poller
     cdef object _receiver
     cdef object _backlog
     cdef object _linger
+    cdef object _error
     cdef int _descriptor
     cdef int _wanted
+    cdef int _room
     cdef Py_ssize_t _unsent
     cdef Py_ssize_t _high
-    cdef bint _paused
-    cdef bint _pause_told
-    cdef bint _eof_received
-    cdef bint _eof_sent
-    cdef bint _closing
-    cdef bint _lost
-    cdef bint _keeping
-    cdef int _room
-    cdef object _error
+    # As small as they can be: there is one of these for each side of each connection.
+    cdef unsigned char _paused
+    cdef unsigned char _pause_told
+    cdef unsigned char _eof_received
+    cdef unsigned char _eof_sent
+    cdef unsigned char _closing
+    cdef unsigned char _lost
+    cdef unsigned char _keeping
 
     cpdef start(self, receiver)
     cpdef ready(self, int events)

@@ -72,7 +72,6 @@ class TcpTransport:
         "_high",
         "_keeping",
         "_linger",
-        "_loop",
         "_lost",
         "_pause_told",
         "_paused",
@@ -85,7 +84,6 @@ class TcpTransport:
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket | PlainStreamSocket) -> None:
-        self._loop = loop
         self._socket: PlainStreamSocket | None = (
             StreamSocket(connected) if isinstance(connected, socket.socket) else connected
         )
@@ -345,7 +343,7 @@ class TcpTransport:
         if not self._eof_sent:
             self._shutdown()
         if not self._lost:
-            self._linger = self._loop.call_later(LINGER_SECONDS, self._lose, None)
+            self._linger = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._lose, None)
             self._watch()
 
     def _lose(self, error: Exception | None) -> None:
