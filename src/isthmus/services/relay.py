@@ -143,6 +143,8 @@ class Relay:
         if transport is not None:
             transport.pause_reading()
         self.joined = True
+        _read_for(half.transport, half.other.transport)
+        _read_for(half.other.transport, half.transport)
         half.other.flush()
         half.flush()
         self._resume(half.other)
@@ -189,3 +191,11 @@ class Relay:
         if not self.over and self.accepted.transport is None and self.connected.transport is None:
             self.over = True
             self.finished()
+
+
+def _read_for(source: Transport | None, target: Transport | None) -> None:
+    """Have what is read for a transport that keeps it read into bytes, which it need not copy."""
+    if getattr(target, "keeps", False):
+        read_for_keeping = getattr(source, "read_for_keeping", None)
+        if read_for_keeping is not None:
+            read_for_keeping(True)

@@ -99,7 +99,10 @@ class Transport(Protocol):
 
 
 class KeepingTransport(Transport, Protocol):
-    """A transport that can hand out what it reads for good: `TcpTransport`, at the bottom of a stack."""
+    """A transport that can hand out what it reads for good: `TcpTransport`, at the bottom of a stack.
+
+    It is asked to for a transport that has `keeps`: one that holds what is written until it has arrived.
+    """
 
     def read_for_keeping(self, keep: bool) -> None:
         """From now on give `data_received` `bytes` (up to 1 MiB) instead of a view: the receiver may keep

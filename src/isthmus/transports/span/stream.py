@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import ConnectError, StreamReset
-from isthmus.span import Code, Session, Stream
+from isthmus.span.frames import Code
+from isthmus.span.session import Session
+from isthmus.span.stream import Stream
 from isthmus.transports.base import Receiver
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class SpanStream:
         "incoming",
         "request",
     )
+
+    keeps = True
 
     def __init__(self, driver: SessionDriver, session: Session, stream: Stream) -> None:
         self._driver = driver

@@ -17,7 +17,7 @@ import time
 from typing import Any, Protocol
 
 from isthmus.errors import StreamReset
-from isthmus.span import Carrier
+from isthmus.span.carrier import Carrier
 from isthmus.transports.base import Transport, peer_name
 from isthmus.transports.poller import poller_of
 from isthmus.transports.tcp import in_flight

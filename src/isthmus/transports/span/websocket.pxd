@@ -1,0 +1,33 @@
+# The C types of websocket.py, for Cython; websocket.py itself is ordinary Python and runs without them.
+cimport cython
+
+from isthmus.span.carrier cimport Carrier
+from isthmus.websocket.connection cimport Connection
+
+cdef Py_ssize_t LEAST_MESSAGE, SMALL
+
+
+cdef class CarrierWebSocket:
+    cdef object _below
+    cdef object _owner
+    cdef object _loop
+    cdef object _poller
+    cdef object _farewell
+    cdef object _mask_key
+    cdef Connection _connection
+    cdef public Carrier carrier
+    cdef Py_ssize_t _queued
+    cdef bint _blocked
+    cdef bint _flush_asked
+    cdef bint _closing
+    cdef bint _lost
+
+    cpdef data_received(self, data)
+
+    @cython.locals(carrier=Carrier)
+    cpdef message_data(self, data, bint final)
+
+    cpdef output_ready(self)
+
+    @cython.locals(carrier=Carrier, room=Py_ssize_t, message=list, buffers=list)
+    cpdef flush(self)
