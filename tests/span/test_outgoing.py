@@ -82,3 +82,46 @@ def test_data_that_goes_again_is_counted() -> None:
     again = next(iter(server.session.carriers.values()))
     assert again.data_to_send(1 << 20, 0.0)
     assert (counters.bytes_sent, counters.bytes_sent_again) == (1_600, 600)
+
+
+def test_what_is_in_flight_is_bounded_and_goes_on_when_it_is_acknowledged() -> None:
+    server, line = serving(2, 200_000)
+    line.hear()
+    pacing = line.carrier.pacing
+    assert pacing.cap <= pacing.in_flight < pacing.cap + pacing.frame_size
+    assert server.session.counters.carriers_full == 1
+    before = len(line.wire.told)
+    line.say(f.ack(1, 50_000, 1 << 20))
+    assert line.wire.told[before:] == [("output",)]
+    line.hear()
+    assert pacing.cap <= pacing.in_flight < pacing.cap + pacing.frame_size
+
+
+def test_a_full_carrier_holds_back_neither_little_of_an_idle_stream_nor_an_end() -> None:
+    server, line = serving(2, 200_000)
+    line.hear()
+    line.say(f.open_stream(5, 1 << 20), f.open_stream(7, 1 << 20), f.open_stream(9, 1 << 20))
+    line.hear()
+    for stream_id, size in ((7, 5_000), (5, 64)):
+        server.session.write(server.session.streams[stream_id], bytes(size))
+    server.session.write_eof(server.session.streams[9])
+    assert [frame[:2] for frame in line.hear()] == [(Type.DATA, 5), (Type.FIN, 9)]
+
+
+def test_a_reset_stream_is_in_flight_no_more() -> None:
+    server, line = serving(1, 50_000)
+    line.hear()
+    assert line.carrier.pacing.in_flight == 50_000
+    server.session.reset(server.session.streams[1])
+    assert line.carrier.pacing.in_flight == 0
+
+
+def test_what_goes_again_is_not_held() -> None:
+    server, line = serving(1, 200_000)
+    line.hear()
+    other = server.join(1)
+    assert sum(len(frame[3]) for frame in other.hear() if frame[0] == Type.DATA) > 0
+    assert other.carrier.pacing.full() or not server.session.streams[1].send.available(1 << 20)
+    line.carrier.lost(0.0)
+    [first, *_] = [frame for frame in other.hear() if frame[0] == Type.DATA]
+    assert first[2] == 0

@@ -82,3 +82,25 @@ def test_streams_leave() -> None:
     assert scheduler.clear() == [two]
     assert scheduler.next(1) is None
     assert two.scheduler is None
+
+
+def test_what_goes_again_goes_first_and_then_waits_its_turn() -> None:
+    scheduler = Scheduler()
+    streams = [stream(number) for number in (1, 2, 3)]
+    for each in streams:
+        each.send.write(bytes(100))
+        scheduler.add(each)
+    turns(scheduler, 6, dict.fromkeys((1, 2, 3), 10), 10)
+    streams[2].send.take(20, 1 << 20, 0)
+    streams[2].send.lose(0)
+    scheduler.lost()
+    assert len(scheduler) == 3
+    for _ in range(2):
+        assert scheduler.next(10) is streams[2]
+        assert not scheduler.is_fresh(streams[2])
+        streams[2].send.take(10, 1 << 20, 1)
+    assert 1 <= turns(scheduler, 6, dict.fromkeys((1, 2, 3), 10), 10).count(3) <= 2
+    streams[2].send.lose(1)
+    scheduler.remove(streams[2])
+    scheduler.add(streams[2])
+    assert scheduler.next(10) is streams[2]

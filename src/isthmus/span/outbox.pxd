@@ -23,6 +23,7 @@ cdef class Outbox:
     @cython.locals(carrier=Carrier)
     cpdef ready(self, Stream stream)
 
+    cpdef again(self)
     cpdef unpin(self, Stream stream)
 
     @cython.locals(carrier=Carrier)

@@ -51,6 +51,11 @@ class Outbox:
             self.scheduler.add(stream)
             self.wake()
 
+    def again(self) -> None:
+        """Let what was lost go first: it is not held where the rest is."""
+        self.scheduler.lost()
+        self.wake()
+
     def unpin(self, stream: Stream) -> None:
         """Let a stream that is opened now use all carriers."""
         if stream.scheduler is not None:

@@ -113,8 +113,9 @@ def _data(session: Session, carrier: Carrier, message: Message, scheduler: Sched
             # What goes again is not held: of what came behind it nothing can be acknowledged before.
             if pacing.full() and not send.lost():
                 if not scheduler.is_fresh(stream):
-                    pacing.held = True
-                    counters.carriers_full += 1
+                    if not pacing.held:
+                        pacing.held = True
+                        counters.carriers_full += 1
                     return False
                 if available > LEAST_DATA:
                     scheduler.wait(stream)  # others that are fresh may have little

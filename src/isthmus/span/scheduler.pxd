@@ -6,10 +6,14 @@ from isthmus.span.stream cimport Stream
 
 @cython.final
 cdef class Scheduler:
+    cdef object _again
     cdef object _fresh
     cdef object _waiting
 
     cpdef add(self, Stream stream)
+
+    @cython.locals(stream=Stream)
+    cpdef lost(self)
 
     @cython.locals(stream=Stream)
     cpdef Stream next(self, long long quantum)

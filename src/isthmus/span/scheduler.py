@@ -1,5 +1,9 @@
 """Which stream sends next: deficit round robin, where a stream that was idle has one turn before the others.
 
+again     streams that have to send something a second time: before all others, until they have
+fresh     streams that were idle
+waiting   all others, by turns
+
 A stream that always has more (a copy of a file) waits its turn; one that sends now and then (a terminal) does
 not wait behind it. A stream that has had its first turn queues with the rest, so nobody starves.
 """
@@ -17,24 +21,39 @@ class Scheduler:
     `wait`, `settle` and `is_fresh` are about the stream that `next` gave last: the first of its queue.
     """
 
-    __slots__ = ("_fresh", "_waiting")
+    __slots__ = ("_again", "_fresh", "_waiting")
 
     def __init__(self) -> None:
+        self._again: deque[Stream] = deque()
         self._fresh: deque[Stream] = deque()
         self._waiting: deque[Stream] = deque()
 
     def __len__(self) -> int:
-        return len(self._fresh) + len(self._waiting)
+        return len(self._again) + len(self._fresh) + len(self._waiting)
 
     def add(self, stream: Stream) -> None:
         """Add a stream that has something to send; nothing happens if it is in a scheduler."""
         if stream.scheduler is None:
             stream.scheduler = self
             stream.deficit = 1
-            self._fresh.append(stream)
+            queue = self._again if stream.send.lost() else self._fresh
+            queue.append(stream)
+
+    def lost(self) -> None:
+        """Put the streams that have to send something again before all others."""
+        for queue in (self._fresh, self._waiting):
+            streams = list(queue)
+            queue.clear()
+            for stream in streams:
+                (self._again if stream.send.lost() else queue).append(stream)
 
     def next(self, quantum: int) -> Stream | None:
         """Return the stream that may send a frame now, or None; each turn adds `quantum` bytes."""
+        while self._again:
+            stream = self._again[0]
+            if stream.send.lost():
+                return stream
+            self.wait(stream)
         while True:
             if self._fresh:
                 stream = self._fresh[0]
@@ -49,11 +68,11 @@ class Scheduler:
 
     def is_fresh(self, stream: Stream) -> bool:
         """Whether this is the first turn of a stream that was idle."""
-        return bool(self._fresh) and self._fresh[0] is stream
+        return not self._again and bool(self._fresh) and self._fresh[0] is stream
 
     def wait(self, stream: Stream) -> None:
         """Put a stream behind all others."""
-        queue = self._fresh or self._waiting
+        queue = self._again or self._fresh or self._waiting
         queue.popleft()
         self._waiting.append(stream)
 
@@ -62,10 +81,10 @@ class Scheduler:
 
         Otherwise one that comes back at once would be first again and again.
         """
-        if self._fresh and self._waiting:
+        if self._waiting and (self._again or self._fresh):
             self.wait(stream)
         else:
-            queue = self._fresh or self._waiting
+            queue = self._again or self._fresh or self._waiting
             queue.popleft()
             stream.scheduler = None
 
@@ -73,15 +92,15 @@ class Scheduler:
         """Take a stream out; nothing happens if it is not here."""
         if stream.scheduler is self:
             stream.scheduler = None
-            for queue in (self._fresh, self._waiting):
+            for queue in (self._again, self._fresh, self._waiting):
                 if stream in queue:
                     queue.remove(stream)
 
     def clear(self) -> list[Stream]:
         """Take all streams out and return them."""
-        streams = [*self._fresh, *self._waiting]
+        streams = [*self._again, *self._fresh, *self._waiting]
         for stream in streams:
             stream.scheduler = None
-        self._fresh.clear()
-        self._waiting.clear()
+        for queue in (self._again, self._fresh, self._waiting):
+            queue.clear()
         return streams

@@ -392,7 +392,7 @@ class Session:
                 elif not stream.opened and stream.ours:
                     self.outbox.say(stream, NEEDS_OPEN)
             self.outbox.ready(stream)
-        self.outbox.wake()
+        self.outbox.again()
         self._end_if_done()
 
     def _send_elsewhere(self, carrier: Carrier) -> None:
@@ -402,7 +402,7 @@ class Session:
         for stream in self.streams.values():
             carrier.pacing.forget(stream.send.lose(carrier.slot))
             self.outbox.ready(stream)
-        self.outbox.wake()  # what goes again is not held where the rest is
+        self.outbox.again()
 
     def measure(self) -> None:
         """Find the shortest round trip."""
