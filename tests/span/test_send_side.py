@@ -163,5 +163,7 @@ def test_every_byte_is_in_one_place(program: list[tuple[str, int, int]]) -> None
             assert sum(size for _, size in done) == received - acked
             acked = received
         assert send.acked == acked
+        for each in range(3):
+            assert send.in_flight(each) == slots[acked:].count(each)
         assert send.stored == len(written) - acked
         assert send.sendable(BIG) == any(each is None for each in slots[acked:])

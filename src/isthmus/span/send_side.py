@@ -75,6 +75,16 @@ class SendSide:
         """How many ranges are told apart."""
         return len(self._ends)
 
+    def in_flight(self, slot: int) -> int:
+        """Return how many bytes went last on `slot` and are not acknowledged."""
+        start = self.acked
+        size = 0
+        for each, end in zip(self._slots, self._ends, strict=True):
+            if each == slot:
+                size += end - start
+            start = end
+        return size
+
     def write(self, data: bytes) -> None:
         """Add `data` behind what was written; it must not be empty."""
         if self._chunks is _NONE:
