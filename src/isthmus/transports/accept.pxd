@@ -2,6 +2,7 @@
 
 cdef class SocketIncoming:
     cdef public object address
+    cdef public object gone
     cdef object _loop
     cdef object _rate
     cdef object _socket
