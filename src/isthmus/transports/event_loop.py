@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import selectors
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from heapq import heappop
 from math import ceil
 from time import monotonic
@@ -30,62 +31,82 @@ Happened = list[tuple[selectors.SelectorKey, int]]
 class EventLoop(asyncio.SelectorEventLoop):
     """asyncio's event loop, waiting in `poller`."""
 
-    # What asyncio's class keeps, as far as it is used here.
-    _ready: Any
-    _scheduled: list[asyncio.TimerHandle]
-    _timer_cancelled_count: int
-    _stopping: bool
-    _debug: bool
-    _clock_resolution: float
-    _process_events: Callable[[Happened], None]
-
     def __init__(self) -> None:
         self.poller = EpollPoller(self, by_loop=True)
-        self._shared = _Shared(self.poller)
-        super().__init__(self._shared)
+        happened: Happened = []
+        super().__init__(_Shared(self.poller, happened))
+        self._round = _Round(self, self.poller, happened)
 
     def _run_once(self) -> None:
-        """One round: wait, tell, call what is due, end the round."""
-        if self._debug:
-            # asyncio's own knows how to complain of slow callbacks.
-            super()._run_once()  # type: ignore[misc]
-            self.poller.end_round()
+        self._round.run()
+
+    def _run_once_in_debug_mode(self) -> None:
+        # asyncio's own knows how to complain of slow callbacks.
+        super()._run_once()  # type: ignore[misc]
+
+    def stop(self) -> None:
+        super().stop()
+        self.poller.after_round(_nothing)  # or a loop that begins to run would wait before it stops
+
+
+class _Round:
+    """One round of an event loop, again and again: wait, tell, call what is due, end the round."""
+
+    __slots__ = ("_happened", "_loop", "_poller", "_ready", "_resolution", "_scheduled")
+
+    def __init__(self, loop: Any, poller: EpollPoller, happened: Happened) -> None:
+        self._loop = loop
+        self._poller = poller
+        self._happened = happened
+        self._ready: deque[asyncio.Handle] = loop._ready
+        self._scheduled: list[asyncio.TimerHandle] = loop._scheduled
+        self._resolution: float = loop._clock_resolution
+
+    def run(self) -> None:
+        if self._loop._debug:
+            self._loop._run_once_in_debug_mode()
+            self._poller.end_round()
             return
-        ready, scheduled = self._ready, self._scheduled
-        if self._timer_cancelled_count > _CANCELLED_TIMERS:
-            self._drop_cancelled()
-        while scheduled and scheduled[0].cancelled():
-            self._timer_cancelled_count -= 1
-            heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
-        if ready or self._stopping:
-            milliseconds = 0
-        elif scheduled:
-            milliseconds = min(max(ceil((scheduled[0].when() - monotonic()) * 1000), 0), _LONGEST_WAIT)
-        else:
-            milliseconds = -1
-        self.poller.poll(milliseconds)
-        happened = self._shared.happened
-        if happened:
-            self._shared.happened = []
-            self._process_events(happened)
-        if scheduled:
-            due = monotonic() + self._clock_resolution
-            while scheduled and scheduled[0].when() < due:
-                timer = heappop(scheduled)
-                timer._scheduled = False  # type: ignore[attr-defined]
-                ready.append(timer)
+        ready = self._ready
+        milliseconds = -1
+        if self._scheduled:
+            milliseconds = self._until_the_next_timer()
+        self._poller.poll(0 if ready else milliseconds)
+        if self._happened:
+            self._loop._process_events(self._happened)
+            self._happened.clear()
+        if self._scheduled:
+            self._take_due_timers()
         # What these add is for the next round.
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:
                 handle._run()
         handle = None
-        self.poller.end_round()
+        self._poller.end_round()
+
+    def _until_the_next_timer(self) -> int:
+        scheduled = self._scheduled
+        if self._loop._timer_cancelled_count > _CANCELLED_TIMERS:
+            self._drop_cancelled()
+        while scheduled and scheduled[0].cancelled():
+            self._loop._timer_cancelled_count -= 1
+            heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
+        if not scheduled:
+            return -1
+        return min(max(ceil((scheduled[0].when() - monotonic()) * 1000), 0), _LONGEST_WAIT)
+
+    def _take_due_timers(self) -> None:
+        due = monotonic() + self._resolution
+        while self._scheduled and self._scheduled[0].when() < due:
+            timer = heappop(self._scheduled)
+            timer._scheduled = False  # type: ignore[attr-defined]
+            self._ready.append(timer)
 
     def _drop_cancelled(self) -> None:
         """Forget cancelled timers, if they are the most."""
         scheduled = self._scheduled
-        if self._timer_cancelled_count * 2 < len(scheduled):
+        if self._loop._timer_cancelled_count * 2 < len(scheduled):
             return
         kept = []
         for timer in scheduled:
@@ -95,7 +116,11 @@ class EventLoop(asyncio.SelectorEventLoop):
                 kept.append(timer)
         kept.sort()
         scheduled[:] = kept
-        self._timer_cancelled_count = 0
+        self._loop._timer_cancelled_count = 0
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class _Shared(selectors.BaseSelector):
@@ -105,8 +130,8 @@ class _Shared(selectors.BaseSelector):
     that of another file, maybe of a transport's socket. So each change looks whether it still holds.
     """
 
-    def __init__(self, poller: EpollPoller) -> None:
-        self.happened: Happened = []
+    def __init__(self, poller: EpollPoller, happened: Happened) -> None:
+        self.happened = happened
         self.keys: dict[int, selectors.SelectorKey] = {}
         self._registered: dict[int, _Registered] = {}
         self._map = _Map(self.keys)
@@ -144,7 +169,8 @@ class _Shared(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> Happened:
         self._poller.poll(-1 if timeout is None else max(ceil(timeout * 1000), 0))
-        happened, self.happened = self.happened, []
+        happened = self.happened.copy()
+        self.happened.clear()
         return happened
 
     def close(self) -> None:
