@@ -160,7 +160,7 @@ class SocketDial:
             self._fail_soon(failure(self._address, OSError(outcome, os.strerror(outcome))))
         elif self._socket.is_connected():
             # So it is on this machine: there is nothing to watch, and no time to limit.
-            poller_of(self._loop).after_round(self._writable)
+            poller_of(self._loop).after_round(self._connected_at_once)
         else:
             self._limit_time()
             self._watching = True
@@ -169,11 +169,14 @@ class SocketDial:
     def _fail_soon(self, error: ConnectError) -> None:
         self._loop.call_soon(self._fail, error)
 
+    def _connected_at_once(self) -> None:
+        connected = self._socket
+        if connected is not None:
+            self._socket = None
+            self._succeed(connected)
+
     def ready(self, events: int) -> None:
         """The poller says that the connect has an outcome."""
-        self._writable()
-
-    def _writable(self) -> None:
         connecting = self._socket
         if connecting is None:
             return

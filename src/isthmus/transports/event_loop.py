@@ -82,7 +82,6 @@ class _Round:
             handle = ready.popleft()
             if not handle._cancelled:
                 handle._run()
-        handle = None
         self._poller.end_round()
 
     def _until_the_next_timer(self) -> int:
