@@ -25,17 +25,14 @@ _LONGEST_WAIT = 24 * 3600 * 1000
 _CANCELLED_TIMERS = 100
 """So many of them may wait for their time to be forgotten, or as many as there are others."""
 
-Happened = list[tuple[selectors.SelectorKey, int]]
-
 
 class EventLoop(asyncio.SelectorEventLoop):
     """asyncio's event loop, waiting in `poller`."""
 
     def __init__(self) -> None:
         self.poller = EpollPoller(self, by_loop=True)
-        happened: Happened = []
-        super().__init__(_Shared(self.poller, happened))
-        self._round = _Round(self, self.poller, happened)
+        super().__init__(_Shared(self, self.poller))
+        self._round = _Round(self, self.poller)
 
     def _run_once(self) -> None:
         self._round.run()
@@ -52,12 +49,11 @@ class EventLoop(asyncio.SelectorEventLoop):
 class _Round:
     """One round of an event loop, again and again: wait, tell, call what is due, end the round."""
 
-    __slots__ = ("_happened", "_loop", "_poller", "_ready", "_resolution", "_scheduled")
+    __slots__ = ("_loop", "_poller", "_ready", "_resolution", "_scheduled")
 
-    def __init__(self, loop: Any, poller: EpollPoller, happened: Happened) -> None:
+    def __init__(self, loop: Any, poller: EpollPoller) -> None:
         self._loop = loop
         self._poller = poller
-        self._happened = happened
         self._ready: deque[asyncio.Handle] = loop._ready
         self._scheduled: list[asyncio.TimerHandle] = loop._scheduled
         self._resolution: float = loop._clock_resolution
@@ -72,9 +68,6 @@ class _Round:
         if self._scheduled:
             milliseconds = self._until_the_next_timer()
         self._poller.poll(0 if ready else milliseconds)
-        if self._happened:
-            self._loop._process_events(self._happened)
-            self._happened.clear()
         if self._scheduled:
             self._take_due_timers()
         # What these add is for the next round.
@@ -129,21 +122,19 @@ class _Shared(selectors.BaseSelector):
     that of another file, maybe of a transport's socket. So each change looks whether it still holds.
     """
 
-    def __init__(self, poller: EpollPoller, happened: Happened) -> None:
-        self.happened = happened
-        self.keys: dict[int, selectors.SelectorKey] = {}
+    def __init__(self, loop: EventLoop, poller: EpollPoller) -> None:
         self._registered: dict[int, _Registered] = {}
-        self._map = _Map(self.keys)
+        self._map = _Map(self._registered)
+        self._loop = loop
         self._poller = poller
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = selectors.SelectorKey(fileobj, _descriptor(fileobj), events, data)
-        if key.fd in self.keys:
+        if key.fd in self._registered:
             raise KeyError(f"{fileobj!r} is already registered")
-        registered = _Registered(self, key.fd)
+        registered = _Registered(self._loop, key)
         self._poller.add(key.fd, registered, _wanted(events))
         self._registered[key.fd] = registered
-        self.keys[key.fd] = key
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -154,26 +145,21 @@ class _Shared(selectors.BaseSelector):
                 self._poller.change(key.fd, _wanted(events))
             except FileNotFoundError:
                 self._poller.add(key.fd, registered, _wanted(events))
-        key = key._replace(events=events, data=data)
-        self.keys[key.fd] = key
-        return key
+        registered.key = key._replace(events=events, data=data)
+        return registered.key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
         key = self._map[fileobj]
-        del self.keys[key.fd]
         if self._poller.watcher(key.fd) is self._registered.pop(key.fd):
             with contextlib.suppress(OSError):
                 self._poller.forget(key.fd)
         return key
 
-    def select(self, timeout: float | None = None) -> Happened:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self._poller.poll(-1 if timeout is None else max(ceil(timeout * 1000), 0))
-        happened = self.happened.copy()
-        self.happened.clear()
-        return happened
+        return []  # `_Registered.ready` has told it
 
     def close(self) -> None:
-        self.keys.clear()
         self._registered.clear()
         self._poller.close()
 
@@ -184,35 +170,45 @@ class _Shared(selectors.BaseSelector):
 class _Map(Mapping[Any, selectors.SelectorKey]):
     """What is registered, by descriptor or by the object that has it."""
 
-    def __init__(self, keys: dict[int, selectors.SelectorKey]) -> None:
-        self._keys = keys
+    def __init__(self, registered: dict[int, _Registered]) -> None:
+        self._registered = registered
 
     def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._keys[_descriptor(fileobj)]
+        return self._registered[_descriptor(fileobj)].key
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._keys)
+        return iter(self._registered)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._registered)
 
 
 class _Registered:
-    """The watcher of a registered descriptor. An error or a hang-up is told to both directions."""
+    """The watcher of a descriptor that asyncio watches: has the loop call its reader or writer, or both.
 
-    __slots__ = ("_descriptor", "_shared")
+    Both are told of an error or a hang-up.
+    """
 
-    def __init__(self, shared: _Shared, descriptor: int) -> None:
-        self._shared = shared
-        self._descriptor = descriptor
+    __slots__ = ("_loop", "_ready", "key")
+
+    def __init__(self, loop: Any, key: selectors.SelectorKey) -> None:
+        self._loop = loop
+        self._ready: deque[asyncio.Handle] = loop._ready
+        self.key = key
 
     def ready(self, events: int) -> None:
-        key = self._shared.keys[self._descriptor]
-        told = selectors.EVENT_READ if events & ~WRITE else 0
-        if events & ~READ:
-            told |= selectors.EVENT_WRITE
-        if told & key.events:
-            self._shared.happened.append((key, told & key.events))
+        reader, writer = self.key.data
+        # asyncio has a handle for each direction that it wants, and only for these.
+        if reader is not None and events & ~WRITE:
+            if reader.cancelled():
+                self._loop._remove_reader(self.key.fileobj)
+            else:
+                self._ready.append(reader)
+        if writer is not None and events & ~READ:
+            if writer.cancelled():
+                self._loop._remove_writer(self.key.fileobj)
+            else:
+                self._ready.append(writer)
 
 
 def _descriptor(fileobj: Any) -> int:
