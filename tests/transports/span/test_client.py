@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,6 @@ from tests.transports.span.world import Scene, Script, Server, World, switching
 from isthmus.errors import StreamReset
 from isthmus.span import Code, Phase
 from isthmus.span.frames import SUBPROTOCOL
-from isthmus.transports.span import client as module
 from isthmus.transports.span.client import DIALS_APART, LONGEST_PAUSE, LONGEST_PAUSE_WITHOUT_STREAMS
 
 
@@ -253,7 +253,7 @@ def test_a_proof_that_is_wrong_costs_the_carrier_only(world: World) -> None:
 
 
 def test_a_server_that_chooses_span_and_says_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Some choose whatever is offered. It is asked again, without the offer, within the connect's own time."""
+    """Some choose whatever is offered. It is asked again, without the offer, within the same time."""
     scene = Scene(world, connect_timeout=8.0)
     met: list[Script] = []
 
@@ -589,7 +589,7 @@ def test_the_jitter_is_full(world: World, monkeypatch: pytest.MonkeyPatch) -> No
         asked.append((low, high))
         return low
 
-    monkeypatch.setattr(module.random, "uniform", least)
+    monkeypatch.setattr(random, "uniform", least)
     scene = Scene(world)
     scene.pair()
     scene.network.meets = lambda: None if len(scene.network.times) < 5 else scene.server.receiver()

@@ -98,7 +98,7 @@ def test_a_refusal_is_told_with_its_status_and_without_names(
 # --- who leaves before the answer
 
 
-@pytest.mark.parametrize("how", ["cancel", "abort", "the session expires"])
+@pytest.mark.parametrize("how", ["cancel", "abort", "the other gateway stops", "the session expires"])
 def test_a_client_that_leaves_is_told_once_and_at_once(world: World, how: str) -> None:
     scene = held_back(world)
     told: list[str] = []
@@ -110,6 +110,8 @@ def test_a_client_that_leaves_is_told_once_and_at_once(world: World, how: str) -
         scene.dial.cancel()
     elif how == "abort":
         client.call("abort")
+    elif how == "the other gateway stops":
+        scene.connector.close()
     else:
         scene.refuse()
         scene.network.cut()

@@ -77,7 +77,7 @@ class SpanAccept:
     def stop(self) -> None:
         """End every session."""
         for driver in list(self.drivers):
-            driver.session.end(Code.GOING, "the gateway is stopping")
+            driver.stop()
         for websocket in list(self._handshaking):
             websocket.abort()
         if self._timer is not None:

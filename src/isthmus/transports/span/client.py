@@ -75,9 +75,8 @@ class ClientSession(SessionDriver):
         return SpanStream(self, self.session, self.session.open(origin))
 
     def stop(self) -> None:
-        """End it, in order."""
         self._stop_dialling()
-        self.session.end(Code.GOING, "the gateway is stopping")
+        super().stop()
 
     # --- opening carriers
 

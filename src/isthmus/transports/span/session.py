@@ -11,7 +11,7 @@ import math
 import time
 from typing import Any
 
-from isthmus.span import Carrier, Session, Stream
+from isthmus.span import Carrier, Code, Session, Stream
 from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.span.websocket import CarrierWebSocket
 from isthmus.uri import Address
@@ -42,6 +42,17 @@ class SessionDriver:
         for websocket in self.websockets.values():
             return websocket.info(name)
         return None
+
+    def stop(self) -> None:
+        """End it, in order: the peer is told of each stream, so that it need not wait for its return."""
+        session = self.session
+        for stream in list(session.streams.values()):
+            if not stream.over:
+                session.reset(stream, Code.GOING)
+                stream.owner.was_reset(Code.GOING, "")
+        for websocket in list(self.websockets.values()):
+            websocket.flush()
+        session.end(Code.GOING, "the gateway is stopping")
 
     # --- the timer
 
