@@ -73,6 +73,7 @@ class CarrierWebSocket:
         "_owner",
         "_poller",
         "_queued",
+        "_written",
         "carrier",
     )
 
@@ -88,7 +89,8 @@ class CarrierWebSocket:
         self._flush_asked = False
         self._closing = False  # our Close was sent
         self._lost = False
-        self._queued = 0  # bytes in the kernel's queue when it was last looked at
+        self._queued = 0  # bytes in the queue to the peer when it was last looked at
+        self._written = 0  # bytes that were added to it since
         self._farewell: asyncio.TimerHandle | None = None
 
     def begin(self, carrier: Carrier, rest: bytearray | None = None) -> None:
@@ -115,11 +117,16 @@ class CarrierWebSocket:
         return self._below.info(name)
 
     def look_for_life(self, now: float) -> None:
-        """Take it as a sign of life if the kernel's queue to the peer has become shorter."""
+        """Take it as a sign of life if something has left the queue to the peer, in our memory and the kernel's.
+
+        An empty queue that was empty before says nothing: not every kernel tells what it holds.
+        """
         queued = self._below.unsent() + in_flight(self._below.info("socket"))
-        if queued < self._queued and self.carrier is not None:
+        drained = queued < self._queued or 0 < queued < self._queued + self._written
+        if drained and self.carrier is not None:
             self.carrier.alive(now)
         self._queued = queued
+        self._written = 0
 
     # --- from below
 
@@ -225,6 +232,7 @@ class CarrierWebSocket:
             if not message or self._lost or not self._connection.may_send:
                 break
             buffers = self._connection.send_message(message, self._mask_key)
+            self._written += sum(map(len, buffers))
             if len(buffers) == 1:
                 self._below.write(buffers[0])
             else:
