@@ -18,15 +18,19 @@ from tests.transports.loops import event_loop_policy, nothing_left_open, on_each
 from tests.transports.memory import Watcher
 
 from isthmus.accepts import Accepts
-from isthmus.config.model import AcceptOptions, GatewayOptions, Security
+from isthmus.config.model import AcceptOptions, ConnectOptions, GatewayOptions, Security
 from isthmus.errors import BindError, ConnectError, KeystoreError
 from isthmus.security import Certificates, ServerTls, Stores
 from isthmus.services.echo import EchoService
+from isthmus.transports import stack
 from isthmus.transports.base import Incoming
+from isthmus.transports.span.limits import Budgets
 from isthmus.uri import Address
 
 __all__ = ["event_loop_policy"]
 pytestmark = on_each_loop
+
+BUDGETS = Budgets.of(GatewayOptions())
 
 
 def server_tls(address: Address, options: AcceptOptions) -> Callable[[], Certificates]:
@@ -224,6 +228,69 @@ async def test_web_accepts_share_a_port_by_host_and_path(scene: Scene) -> None:
     assert await status(port, "two.example", "/b") == 404
     assert await status(port, "three.example", "/a") == 404
     await until(lambda: first.connections() == second.connections() == 0)
+
+
+# --- span
+
+
+async def test_each_ws_accept_has_its_sessions_and_all_have_one_place(scene: Scene) -> None:
+    port = free_port()
+    scene.add("ws://one.example/a", "ws://two.example/b", ws_bind=f"{HOST}:{port}")
+    scene.add(f"tcp://{HOST}:{free_port()}", f"http://{HOST}:{free_port()}/")
+    scene.add("ws://one.example/c", ws_bind=f"{HOST}:{port}", span_mode="never")
+    scene.add("ws://one.example/d", ws_bind=f"{HOST}:{port}", span_mode="required")
+    addresses = [str(span.address) for span in scene.accepts.spans]
+    assert addresses == ["ws://one.example:80/a", "ws://two.example:80/b", "ws://one.example:80/d"]
+    scene.accepts.listen()
+    places = {span.sessions.place for span in scene.accepts.spans}
+    assert len(places) == 1
+    assert places != {bytes(16)}
+    assert all(span.quota is scene.accepts.quota for span in scene.accepts.spans)
+
+
+async def test_the_node_has_the_name_that_it_is_given() -> None:
+    places = []
+    for node in ("one", "one", "two"):
+        accepts = Accepts(GatewayOptions.model_validate({"span.node": node}), server_tls)
+        config = service("echo", f"ws://{HOST}:{free_port()}/")
+        accepts.add(config, EchoService(config))
+        accepts.listen()
+        accepts.stop_listening()
+        places.append(accepts.spans[0].sessions.place)
+    first, again, other = places
+    assert first[:8] == again[:8] != other[:8]
+    assert first[8:] != again[8:]
+
+
+async def test_span_counts_its_carriers_and_streams_and_stop_ends_both() -> None:
+    port = free_port()
+    config = service("echo", f"ws://{HOST}:{port}/")
+    with nothing_left_open():
+        accepts = Accepts(GatewayOptions.model_validate({"maximum.connections": 3}), server_tls)
+        echo = EchoService(config)
+        accepts.add(config, echo)
+        accepts.listen()
+        connector = stack.connector(
+            config.accepts[0], ConnectOptions(), lambda _: ssl.create_default_context(), "layer", BUDGETS
+        )
+        clients = [Watcher() for _ in range(3)]
+        failures: list[ConnectError] = []
+        for client in clients:
+            connector.connect(client, failures.append)
+        await until(lambda: failures and sum("made" in client.events for client in clients) == 2)
+        assert failures[0].status == 503
+        assert accepts.quota.used == 1 + 2
+        assert echo.connections() == 2
+        clients[0].call("write", b"hello")
+        await until(lambda: clients[0].data == b"hello")
+        accepts.stop_listening()
+        clients[0].call("write", b" again")
+        await until(lambda: clients[0].data == b"hello again")
+        accepts.stop()
+        await until(lambda: accepts.quota.used == 0, "every place is given back")
+        await until(lambda: sum("lost" in client.events for client in clients) == 2, "every client is told")
+        connector.close()
+        await until(lambda: echo.connections() == 0)
 
 
 class Patient(EchoService):

@@ -38,6 +38,8 @@ from isthmus.errors import BindError, ConfigurationError, KeystoreError
 from isthmus.gateway import Gateway
 from isthmus.services import TYPES
 from isthmus.services.echo import EchoService
+from isthmus.services.proxy import ProxyService
+from isthmus.transports import stack
 
 
 def made(config: GatewayConfig, home: Path = Path()) -> Gateway:
@@ -247,6 +249,35 @@ async def test_a_download_that_is_under_way_is_finished(tmp_path: Path) -> None:
         received += await answer.read()
     assert received == content
     await stopping
+
+
+async def test_a_stop_closes_every_connector_after_the_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    original = stack.connector
+
+    def noting(*arguments: Any) -> Any:
+        made = original(*arguments)
+        monkeypatch.setattr(made, "close", lambda: order.append(f"close {made.address}"))
+        return made
+
+    stop = ProxyService.stop
+
+    async def stopping(self: ProxyService, deadline: float) -> None:
+        await stop(self, deadline)
+        order.append("stop")
+
+    monkeypatch.setattr(gateway_module, "connector", noting)
+    monkeypatch.setattr(ProxyService, "stop", stopping)
+    gateway = made(
+        configuration(
+            service("proxy", f"tcp://{HOST}:{free_port()}", f"ws://{HOST}:1/a", name="a"),
+            service("proxy", f"tcp://{HOST}:{free_port()}", f"tcp://{HOST}:2", name="b"),
+        )
+    )
+    await gateway.start()
+    monkeypatch.setattr(gateway.accepts, "stop", lambda: order.append("sessions"))
+    await gateway.stop(0.0)
+    assert order == ["stop", "stop", "sessions", f"close ws://{HOST}:1/a", f"close tcp://{HOST}:2/"]
 
 
 async def test_a_stop_before_the_start_changes_nothing() -> None:

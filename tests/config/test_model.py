@@ -4,15 +4,19 @@ import pytest
 from pydantic import ValidationError
 
 from isthmus.config.model import (
+    MAXIMUM_CARRIERS,
     AcceptOptions,
     Bind,
+    ConnectOptions,
     CrossSiteConstraint,
     GatewayOptions,
     Keystore,
     ProxyProperties,
     options_of,
 )
+from isthmus.config.units import NotAllowed
 from isthmus.errors import UriError
+from isthmus.span.limits import MAXIMUM_SLOTS
 from isthmus.uri import SCHEMES
 
 
@@ -100,3 +104,63 @@ def test_what_is_no_local_address(text: str) -> None:
 def test_what_is_no_origin(origin: str) -> None:
     with pytest.raises(ValidationError):
         CrossSiteConstraint.model_validate({"allow-origin": origin})
+
+
+# --- span
+
+
+@pytest.mark.parametrize(
+    ("value", "carriers", "shown"),
+    [("auto", 0, "auto"), (0, 0, "auto"), (1, 1, "1"), ("4", 4, "4"), (16, 16, "16"), ("16", 16, "16")],
+)
+def test_carriers(value: object, carriers: int, shown: str) -> None:
+    options = ConnectOptions.model_validate({"span.carriers": value})
+    assert options.span_carriers == carriers
+    (option,) = [option for option in options_of(options) if option.name == "span.carriers"]
+    assert str(option.value) == shown
+    assert ConnectOptions.model_validate({"span.carriers": option.value}) == options
+
+
+@pytest.mark.parametrize("value", [-1, 17, "17", "many", "", 1.5, None, [], True, "0x4"])
+def test_what_is_no_number_of_carriers(value: object) -> None:
+    with pytest.raises((ValidationError, NotAllowed)):
+        ConnectOptions.model_validate({"span.carriers": value})
+
+
+def test_a_session_has_as_many_slots_as_there_may_be_carriers() -> None:
+    assert MAXIMUM_CARRIERS == MAXIMUM_SLOTS
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("span.maximum.streams", 1, 1_000_000),
+        ("span.maximum.window", 64 * 1024, 1 << 30),
+        ("span.ping.deadline", 0.1, 3600),
+        ("span.grace", 1, 86_400),
+    ],
+)
+def test_the_bounds_of_span(name: str, least: float, most: float) -> None:
+    for kind in (AcceptOptions, ConnectOptions):
+        for value in (least, most):
+            kind.model_validate({name: value})
+        for value in (0, -1, most + 1):
+            with pytest.raises(ValidationError):
+                kind.model_validate({name: value})
+
+
+@pytest.mark.parametrize("mode", ["auto", "required", "never"])
+def test_the_modes_of_span(mode: str) -> None:
+    assert AcceptOptions.model_validate({"span.mode": mode}).span_mode == mode
+    assert ConnectOptions.model_validate({"span.mode": mode}).span_mode == mode
+
+
+def test_what_is_no_mode() -> None:
+    for name in ("span.mode", "ws.mask"):
+        with pytest.raises(ValidationError):
+            ConnectOptions.model_validate({name: "sometimes"})
+
+
+def test_only_a_connect_has_carriers() -> None:
+    with pytest.raises(ValidationError):
+        AcceptOptions.model_validate({"span.carriers": 2})

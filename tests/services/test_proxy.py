@@ -151,6 +151,77 @@ async def test_a_client_that_is_gone_when_it_is_answered_resets_the_destination(
     assert scene.service.connections() == 0
 
 
+# --- for whom it connects
+
+
+async def test_the_connector_knows_for_whom_and_whether_it_may_be_early() -> None:
+    scene = Scene()
+    scene.come()
+    web = Incoming(Connection(scene.soon))
+    web.early = False
+    web.peer = "192.0.2.7:50000"
+    scene.service.incoming(web)
+    assert scene.connector.asked == [("a test", True), ("192.0.2.7:50000", False)]
+
+
+async def test_with_recovery_the_answer_is_waited_for() -> None:
+    """It has to be known whether the destination is away."""
+    scene = Scene(maximum_recovery_interval=5.0)
+    scene.come()
+    assert scene.connector.asked == [("a test", False)]
+
+
+async def test_an_early_connection_that_fails_later_resets_its_client(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+    client, incoming = scene.come()
+    server = scene.connector.dials[0].succeed()
+    assert incoming.accepted
+    client.send(b"early")
+    client.read()
+    error = ConnectError("Unable to connect to wss://gate/: refused", status=502, hint="look there")
+    server._lose(error)
+    await turns()
+    assert client.saw_reset
+    assert scene.service.connections() == 0
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == ["proxy-1: Unable to connect to wss://gate/: refused (look there)"]
+
+
+async def test_a_client_that_leaves_before_its_answer_is_connected_for_no_more() -> None:
+    scene = Scene()
+    _, incoming = scene.come()
+    (dial,) = scene.connector.dials
+    assert incoming.gone is not None
+    incoming.gone()
+    assert dial.canceled
+    assert scene.service.connections() == 0
+    assert incoming.answered == 0
+    await asyncio.wait_for(scene.service.stop(30.0), 10.0)  # nothing is left to wait for
+    assert incoming.answered == 0
+
+
+@pytest.mark.parametrize("how", ["refused", "accepted"])
+async def test_a_client_that_leaves_after_its_answer_is_not_counted_twice(how: str) -> None:
+    scene = Scene()
+    over: list[ProxyRelay] = []
+    scene.service.after_each = over.append
+    client, incoming = scene.come()
+    gone = incoming.gone
+    assert gone is not None
+    if how == "refused":
+        scene.connector.dials[0].fail()
+    else:
+        scene.connector.dials[0].succeed()
+        client.reset()
+        await turns()
+    assert len(over) == 1
+    gone()
+    await turns()
+    assert len(over) == 1
+
+
 # --- deferred
 
 

@@ -35,6 +35,8 @@ class TestSocketIncoming:
             name = client.getsockname()
             assert incoming.peer == f"127.0.0.1:{name[1]}"
             assert incoming.address is ADDRESS
+            assert incoming.early
+            assert incoming.gone is None
             recorder = Recorder()
             incoming.accept(recorder)
             assert recorder.events == ["made"]
@@ -121,3 +123,28 @@ class TestStreamIncoming:
         incoming.refuse(ConnectError("no"))
         wire.settle()
         assert wire.right.over
+
+    async def test_who_offers_is_told_once_that_the_client_has_left(self) -> None:
+        wire, incoming = self.offered()
+        assert incoming.early
+        told: list[str] = []
+        incoming.gone = lambda: told.append("gone")
+        wire.left.lose()
+        wire.settle()
+        assert told == ["gone"]
+        assert incoming.gone is None
+        recorder = Recorder()
+        incoming.accept(recorder)
+        await until(lambda: recorder.lost)
+        assert told == ["gone"]
+
+    async def test_nobody_is_told_of_a_client_that_was_accepted(self) -> None:
+        wire, incoming = self.offered()
+        told: list[str] = []
+        incoming.gone = lambda: told.append("gone")
+        recorder = Recorder()
+        incoming.accept(recorder)
+        wire.left.lose()
+        wire.settle()
+        assert recorder.lost
+        assert not told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -16,9 +16,11 @@ from tests.websocket.recorder import KEY, cut, cuts, frame
 
 from isthmus.config.model import AcceptOptions, CrossSiteConstraint
 from isthmus.errors import ConnectError, StreamReset
+from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports.base import Incoming, Receiver, Transport
 from isthmus.transports.cross_site import CrossSite
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
+from isthmus.transports.span.accept import SpanAccept
 from isthmus.uri import parse
 from isthmus.websocket.handshake import accept_value
 
@@ -551,3 +553,138 @@ def test_a_rate_lies_below_the_websocket() -> None:
     port.advance(1.0)
     port.advance(1.0)
     assert 500 <= len(port.client.data) <= 2250
+
+
+# --- span
+
+
+class Span:
+    """Stands for the sessions of an accept: keeps the WebSockets that are to carry them."""
+
+    def __init__(self, port: Port, **options: Any) -> None:
+        self.taken: list[Transport] = []
+        (route,) = port.front.router.websockets
+        values = {name.replace("_", "."): value for name, value in options.items()}
+        accept = AcceptOptions.model_validate(values)
+        span = None if accept.span_mode == "never" else cast("SpanAccept", self)
+        port.front.router.websockets[:] = [replace(route, options=accept, span=span)]
+
+    def take(self, below: Transport) -> None:
+        self.taken.append(below)
+
+
+@pytest.mark.parametrize("offer", [SUBPROTOCOL, f"chat, {SUBPROTOCOL}"])
+def test_a_websocket_that_offers_span_carries_a_session(offer: str) -> None:
+    port = Port()
+    span = Span(port)
+    port.send(request(Sec_WebSocket_Protocol=offer))
+    assert port.status == 101
+    assert f"\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n".encode() in port.client.data
+    assert not port.offers
+    (taken,) = span.taken
+    # It is paused until somebody has it, who then gets whatever comes.
+    port.send(frame(2, b"early", key=KEY))
+    above = Recorder()
+    above.connection_made(taken)
+    taken.set_receiver(above)
+    taken.resume_reading()
+    port.settle()
+    assert above.data == frame(2, b"early", key=KEY)
+    port.advance(100)  # the time of the head is over with it
+    assert above.events == ["made"]
+
+
+@pytest.mark.parametrize("offer", [None, "chat", f"{SUBPROTOCOL}.x", SUBPROTOCOL.upper()])
+def test_any_other_websocket_is_for_the_service(offer: str | None) -> None:
+    port = Port()
+    span = Span(port)
+    port.send(request(Sec_WebSocket_Protocol=offer))
+    assert len(port.offers) == 1
+    assert not span.taken
+    port.accept(Recorder())
+    port.settle()
+    assert port.status == 101
+    assert b"Sec-WebSocket-Protocol" not in port.client.data
+
+
+def test_where_span_is_not_spoken_the_offer_is_ignored() -> None:
+    port = Port()
+    span = Span(port, span_mode="never")
+    port.send(request(Sec_WebSocket_Protocol=SUBPROTOCOL))
+    assert len(port.offers) == 1
+    assert not span.taken
+    port.accept(Recorder())
+    port.settle()
+    assert b"Sec-WebSocket-Protocol" not in port.client.data
+
+
+@pytest.mark.parametrize("offer", [None, "chat"])
+def test_where_span_is_required_nothing_else_is_taken(offer: str | None) -> None:
+    port = Port()
+    span = Span(port, span_mode="required")
+    port.send(request(Sec_WebSocket_Protocol=offer))
+    refused(port, 400)
+    assert not span.taken
+    assert SUBPROTOCOL in port.body
+    good = Port()
+    span = Span(good, span_mode="required")
+    good.send(request(Sec_WebSocket_Protocol=SUBPROTOCOL))
+    assert len(span.taken) == 1
+
+
+def test_span_from_a_page_of_another_site_is_refused() -> None:
+    port = Port()
+    span = Span(port)
+    port.send(request(Sec_WebSocket_Protocol=SUBPROTOCOL, Origin="https://evil.example.com"))
+    refused(port, 403)
+    assert not span.taken
+
+
+def test_span_data_before_the_answer_is_refused() -> None:
+    port = Port()
+    span = Span(port)
+    port.send(request(Sec_WebSocket_Protocol=SUBPROTOCOL) + frame(2, b"too early", key=KEY))
+    refused(port, 400)
+    assert not span.taken
+
+
+def test_a_rate_lies_below_span() -> None:
+    port = Port()
+    span = Span(port, tcp_maximum_outbound_rate=1000)
+    port.send(request(Sec_WebSocket_Protocol=SUBPROTOCOL))
+    (taken,) = span.taken
+    assert taken is not port.wire.left
+    port.client.data.clear()
+    taken.set_receiver(Recorder())
+    taken.write(bytes(10_000))
+    port.settle()
+    assert 0 < len(port.client.data) <= 1000
+
+
+# --- who leaves before the answer
+
+
+def test_who_offers_is_told_once_that_the_client_has_left() -> None:
+    port = Port()
+    port.send(request())
+    told: list[str] = []
+    (incoming,) = port.offers
+    assert not incoming.early  # a Web client waits for the right answer
+    incoming.gone = lambda: told.append("gone")
+    port.wire.left.lose()
+    port.settle()
+    assert told == ["gone"]
+    assert incoming.gone is None
+
+
+def test_nobody_is_told_of_a_client_that_was_answered() -> None:
+    port = Port()
+    port.send(request())
+    told: list[str] = []
+    port.offers[0].gone = lambda: told.append("gone")
+    above = Recorder()
+    port.accept(above)
+    port.wire.left.lose()
+    port.settle()
+    assert above.events == ["made", "lost"]
+    assert not told

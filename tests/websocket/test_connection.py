@@ -17,7 +17,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from isthmus.websocket.connection import TRANSITIONS, Connection, Event, MaskKeys, State
+from isthmus.websocket.connection import TRANSITIONS, UNMASKED, Connection, Event, MaskKeys, State
 from isthmus.websocket.frames import CloseCode, LocalError, ProtocolError, Role
 from isthmus.websocket.mask import Buffer
 
@@ -53,6 +53,7 @@ PATHS: dict[State, list[Callable[[Connection], Any]]] = {
 CALLS: dict[Event, list[Callable[[Connection], Any]]] = {
     Event.SEND: [
         lambda connection: connection.send_data(b"x"),
+        lambda connection: connection.send_message([b"x"]),
         lambda connection: connection.send_text("x"),
         lambda connection: connection.send_ping(),
     ],
@@ -262,6 +263,65 @@ def test_a_server_does_not_copy_or_change_a_large_chunk() -> None:
     assert isinstance(buffers[1], memoryview)
     assert buffers[1].obj is slab
     assert slab == before
+
+
+MESSAGES: list[list[bytes]] = [
+    [b""],
+    [b"one"],
+    [b"one", b"", b"two", b"three"],
+    [b"x" * 20_000, b"y"],
+    [b"y", b"x" * 70_000],
+    [b"z"] * 300,
+]
+
+
+@pytest.mark.parametrize("parts", MESSAGES, ids=lambda parts: f"{len(parts)}-{sum(map(len, parts))}")
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("key", [None, b"\1\2\3\4", UNMASKED])
+def test_parts_arrive_as_one_message_in_one_frame(parts: list[bytes], role: Role, key: bytes | None) -> None:
+    client, client_side, server, server_side = pair(maximum_message_size=1 << 20)
+    sender, receiver, arrived = (
+        (client, server, server_side) if role is Role.CLIENT else (server, client, client_side)
+    )
+    mixed: list[Buffer] = [(bytes, bytearray, memoryview)[n % 3](part) for n, part in enumerate(parts)]
+    wire = bytearray(joined(sender.send_message(mixed, key)))
+    assert [bytes(part) for part in mixed] == parts, "nothing is given away"
+    size = sum(map(len, parts))
+    start = 2 + (0 if size < 126 else 2 if size < 65_536 else 8) + (4 if role is Role.CLIENT else 0)
+    assert len(wire) == start + size
+    if role is Role.CLIENT:
+        sent = bytes(wire[start - 4 : start])
+        assert wire[1] & 0x80
+        assert key in (None, sent)
+        assert (b"".join(parts) == wire[start:]) == (key == UNMASKED or size == 0)
+    receiver.receive(wire)
+    assert b"".join(event[1] for event in arrived.events) == b"".join(parts)
+    assert [event[2] for event in arrived.events][-1:] == [True]
+    assert len(arrived.events) == 1
+
+
+def test_a_message_of_parts_has_a_fresh_key_each_time() -> None:
+    client, *_ = pair()
+    keys = {bytes(joined(client.send_message([b"x"]))[2:6]) for _ in range(2000)}
+    assert len(keys) > 1990
+
+
+def test_large_parts_are_not_copied_where_nothing_is_masked() -> None:
+    client, _, server, _ = pair()
+    large = bytes(20_000)
+    assert server.send_message([large, large])[1:] == [large, large]
+    assert all(part is large for part in server.send_message([large, large])[1:])
+    assert all(part is large for part in client.send_message([large, large], UNMASKED)[1:])
+    assert len(server.send_message([b"small", large])) == 2, "a small first part joins the header"
+    assert len(client.send_message([b"small", large])) == 1, "a masked copy is one buffer"
+
+
+def test_no_message_after_our_close() -> None:
+    client, _, server, _ = pair()
+    for each in (client, server):
+        each.send_close(1000)
+        with pytest.raises(LocalError):
+            each.send_message([b"late"])
 
 
 def test_every_frame_of_a_client_has_a_fresh_key() -> None:

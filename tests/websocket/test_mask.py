@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from isthmus.websocket import mask
 
 TWINS = [pytest.param((mask.plain_apply_mask, mask.plain_masked), id="plain")]
+PARTS = [pytest.param(mask.plain_masked_parts, id="plain")]
 if mask.COMPILED:
     TWINS.append(pytest.param((mask.apply_mask, mask.masked), id="compiled"))
+    PARTS.append(pytest.param(mask.masked_parts, id="compiled"))
 
-keys = st.binary(min_size=4, max_size=4)
+keys = st.binary(min_size=4, max_size=4) | st.just(bytes(4))
+pieces = st.lists(st.tuples(st.sampled_from([bytes, bytearray, memoryview]), st.binary(max_size=300)))
 
 
 def xor(data: bytes, key: bytes, phase: int = 0) -> bytes:
@@ -65,6 +68,38 @@ def test_refuses_what_cannot_be_masked(twin: Any) -> None:
         apply_mask(memoryview(b"constant"), b"abcd")
 
 
+@pytest.mark.parametrize("masked_parts", PARTS)
+@given(parts=pieces, key=keys)
+def test_parts_are_masked_as_one_payload(
+    masked_parts: Any, parts: list[tuple[Any, bytes]], key: bytes
+) -> None:
+    given_parts = [kind(data) for kind, data in parts]
+    whole = b"".join(data for _, data in parts)
+    assert masked_parts(b"head", given_parts, key) == b"head" + xor(whole, key)
+    assert [bytes(part) for part in given_parts] == [data for _, data in parts]
+
+
+@pytest.mark.parametrize("masked_parts", PARTS)
+def test_parts_that_cannot_be_masked(masked_parts: Any) -> None:
+    for key in (b"abc", b"abcde", b""):
+        with pytest.raises(ValueError, match="4 bytes"):
+            masked_parts(b"", [b"data"], key)
+    for parts in ([1], ["text"], [None], None):
+        with pytest.raises((TypeError, BufferError)):
+            masked_parts(b"", parts, b"abcd")
+    assert masked_parts(b"head", [], b"abcd") == b"head"
+    assert masked_parts(b"", [b"", b""], b"abcd") == b""
+
+
+def test_a_part_whose_length_is_not_in_bytes_does_no_harm() -> None:
+    """`len` of such a view counts its items, which are larger."""
+    words = memoryview(bytearray(64)).cast("Q")
+    if mask.COMPILED:
+        with pytest.raises(ValueError, match="larger than its length"):
+            mask.masked_parts(b"", [words], b"abcd")
+    assert len(mask.plain_masked_parts(b"", [words], b"abcd")) == 64
+
+
 def test_the_environment_forces_the_plain_one() -> None:
     code = "from isthmus.websocket import mask; print(mask.COMPILED)"
     environment = {**os.environ, "ISTHMUS_PURE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -82,3 +117,5 @@ def test_the_compiled_one_is_used_where_it_was_built() -> None:
     if os.environ.get("ISTHMUS_PURE") == "1":
         pytest.skip("ISTHMUS_PURE is set")
     assert mask.apply_mask is built.apply_mask
+    assert mask.masked is built.masked
+    assert mask.masked_parts is built.masked_parts

@@ -117,7 +117,7 @@ class CarrierWebSocket:
         return self._below.info(name)
 
     def look_for_life(self, now: float) -> None:
-        """Take it as a sign of life if something has left the queue to the peer, in our memory and the kernel's.
+        """Take it as a sign of life if something has left the queue to the peer, ours and the kernel's.
 
         An empty queue that was empty before says nothing: not every kernel tells what it holds.
         """
