@@ -430,6 +430,25 @@ def test_a_session_that_is_going_keeps_its_streams_and_the_next_connect_founds_a
     assert old.session.over
 
 
+@pytest.mark.parametrize("last", ["client", "server"])
+def test_a_session_that_ends_with_its_last_stream_acknowledges_that_first(world: World, last: str) -> None:
+    """The end of the session comes while the message with the last acknowledgement is being filled."""
+    scene = Scene(world)
+    client, accepted = scene.pair()
+    scene.server.accept.go_away()
+    first, second = (accepted, client) if last == "client" else (client, accepted)
+    first.call("write_eof")
+    world.advance(1.0)
+    second.call("write_eof")
+    world.settle()
+    world.advance(1.0)
+    for each in (client, accepted):
+        assert each.events == ["made", "eof", "lost"]
+        assert each.error is None
+    assert not scene.server.accept.drivers
+    assert not scene.network.open
+
+
 def test_a_session_that_is_going_gets_its_carrier_back_for_its_own_streams_only(world: World) -> None:
     """Who waits for the new session must not be given to the old one, which takes nothing."""
     scene = Scene(world)

@@ -63,9 +63,10 @@ class CarrierWebSocket:
     __slots__ = (
         "_below",
         "_blocked",
-        "_closing",
+        "_close_with",
         "_connection",
         "_farewell",
+        "_filling",
         "_flush_asked",
         "_loop",
         "_lost",
@@ -87,7 +88,8 @@ class CarrierWebSocket:
         self._mask_key: bytes | None = None  # None: a fresh one for each message
         self._blocked = False  # the connection has enough
         self._flush_asked = False
-        self._closing = False  # our Close was sent
+        self._filling = False  # the carrier is asked for a message
+        self._close_with: tuple[int, str] | None = None  # what to close with, once that is sent
         self._lost = False
         self._queued = 0  # bytes in the queue to the peer when it was last looked at
         self._written = 0  # bytes that were added to it since
@@ -207,6 +209,9 @@ class CarrierWebSocket:
     def close(self, code: int, text: str) -> None:
         if self._lost:
             return
+        if self._filling:
+            self._close_with = code, text
+            return
         if code == CloseCode.GOING_AWAY and self._silent():
             self._below.abort()  # nobody is there to read a farewell
             self._lose(text)
@@ -228,7 +233,11 @@ class CarrierWebSocket:
             return
         while not self._blocked:
             room = carrier.pacing.frame_size + SMALL
-            message = carrier.data_to_send(room if room > LEAST_MESSAGE else LEAST_MESSAGE, _monotonic())
+            self._filling = True
+            try:
+                message = carrier.data_to_send(room if room > LEAST_MESSAGE else LEAST_MESSAGE, _monotonic())
+            finally:
+                self._filling = False
             if not message or self._lost or not self._connection.may_send:
                 break
             buffers = self._connection.send_message(message, self._mask_key)
@@ -237,6 +246,10 @@ class CarrierWebSocket:
                 self._below.write(buffers[0])
             else:
                 self._below.writelines(buffers)
+        if self._close_with is not None:
+            code, text = self._close_with
+            self._close_with = None
+            self.close(code, text)
         self._owner.carrier_moved(self)
 
     # --- ending
