@@ -353,7 +353,7 @@ def crawl(world: World, scene: Scene, seconds: float) -> None:
             wire.right.deliver(10_000)
         world.clock.run()
         for carrier in scene.session.session.carriers.values():
-            carrier.round_trip = 0.1
+            carrier.pacing.round_trip = 0.1
 
 
 def test_more_carriers_are_opened_where_they_are_the_limit_up_to_four(world: World) -> None:
@@ -384,7 +384,7 @@ def test_no_more_carriers_are_opened_where(world: World, why: str) -> None:
             for _ in range(10):
                 crawl(world, scene, 0.1)
                 for carrier in scene.session.session.carriers.values():
-                    carrier.round_trip = 0.001
+                    carrier.pacing.round_trip = 0.001
         else:
             crawl(world, scene, 1.0)
     assert len(scene.network.times) == 1

@@ -14,12 +14,14 @@ cdef class CarrierWebSocket:
     cdef object _poller
     cdef object _farewell
     cdef object _mask_key
+    cdef object _close_with
     cdef Connection _connection
     cdef public Carrier carrier
     cdef Py_ssize_t _queued
+    cdef Py_ssize_t _written
     cdef bint _blocked
     cdef bint _flush_asked
-    cdef bint _closing
+    cdef bint _filling
     cdef bint _lost
 
     cpdef data_received(self, data)
