@@ -499,6 +499,20 @@ def test_stop_ends_it_and_leaves_nothing(world: World) -> None:
     assert not scene.network.open
 
 
+def test_stop_is_told_also_while_a_ping_is_not_answered_yet(world: World) -> None:
+    """A ping may be under way at any time; only who has not answered for long is given no farewell."""
+    scene = Scene(world)
+    client, accepted = scene.pair()
+    (carrier,) = scene.session.session.carriers.values()
+    carrier.ping()
+    world.clock.run()
+    scene.connector.close()
+    world.settle()
+    assert client.lost
+    assert isinstance(accepted.error, StreamReset)
+    assert scene.server.quota.used == 0
+
+
 @pytest.mark.parametrize("stage", ["dialling", "waiting"])
 def test_stop_gives_up_getting_a_carrier(world: World, stage: str) -> None:
     scene = Scene(world)

@@ -87,7 +87,9 @@ def test_a_full_connection_is_given_no_more_and_goes_on(world: World) -> None:
     carrier = websocket.carrier
     assert carrier is not None
     assert (
-        WRITE_LIMIT < wire.left.unsent() <= WRITE_LIMIT + max(LEAST_MESSAGE, carrier.pacing.frame_size) + 2 * SMALL
+        WRITE_LIMIT
+        < wire.left.unsent()
+        <= WRITE_LIMIT + max(LEAST_MESSAGE, carrier.pacing.frame_size) + 2 * SMALL
     )
     before = wire.left.unsent()
     client.call("write", TEN)

@@ -255,7 +255,11 @@ class CarrierWebSocket:
     # --- ending
 
     def _silent(self) -> bool:
-        return self.carrier is not None and self.carrier.pinged
+        """Whether this carrier is given up, not its session, because nobody answers."""
+        carrier = self.carrier
+        if carrier is None or carrier.session is None:
+            return False
+        return carrier.pinged and not carrier.session.over
 
     def _say_farewell(self, close: bytes) -> None:
         """Send the last frame and end; a peer that does not read it is cut after a while."""
