@@ -164,6 +164,15 @@ def test_who_waits_for_the_attempt_under_way_makes_no_other(world: World) -> Non
     assert len(scene.network.times) == 1
 
 
+def test_who_waits_for_hello_makes_no_other_attempt(world: World) -> None:
+    scene = Scene(world)
+    met = scene.script(switching(SUBPROTOCOL))
+    for _ in range(5):
+        scene.connect()
+        world.advance(0.6)
+    assert len(met) == 1
+
+
 # --- refused
 
 
@@ -205,17 +214,17 @@ def test_a_server_that_says_later_is_asked_then(world: World) -> None:
     scene = Scene(world)
     client, accepted = scene.pair()
     session = scene.server.session.session
-    session.resumes_left, session.resumes_since = 0.0, world.now
+    session.resumes_left, session.resumes_since = 0.0, world.now + 100  # none is earned meanwhile
     scene.network.cut()
     client.call("write", b"patience")
+    world.advance(0.3)
+    assert scene.server.accept.sessions.counters.resumes_deferred == 1
+    assert len(scene.network.times) == 2
+    world.advance(0.8)  # the jitter alone would have been 0.4
+    assert len(scene.network.times) == 2
+    session.resumes_left = 1.0
     world.advance(0.2)
-    session.resumes_left, session.resumes_since = 0.0, world.now + 10
-    attempts = len(scene.network.times)
-    assert attempts == 2
-    world.advance(0.9)
-    if not accepted.data:
-        assert len(scene.network.times) == attempts
-    world.advance(15.0)
+    assert len(scene.network.times) == 3
     assert accepted.data == b"patience"
 
 
