@@ -16,9 +16,7 @@ from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports.span import websocket as module
 from isthmus.transports.span.websocket import (
     FAREWELL_SECONDS,
-    LEAST_MESSAGE,
     NOT_SENT_LOW_WATER,
-    SMALL,
     WRITE_LIMIT,
     CarrierWebSocket,
 )
