@@ -1,10 +1,11 @@
 """A program: the only link between two network namespaces, as far away and as broken as a test wants.
 
-    python span_link.py NAMESPACE NAMESPACE [--delay SECONDS]
+    python span_link.py NAMESPACE NAMESPACE [--delay SECONDS] [--rate BYTES] [--queue SECONDS]
 
-It makes a TUN device `tun0` in each and carries packets between them, `--delay` seconds later. It obeys lines
-on standard input and answers each with `ok COMMAND`: `down` (no packet passes), `up`, `delay SECONDS`. Rate
-and queue are the kernel's work: `tc qdisc add dev tun0 root tbf ...`. Only root may run it.
+It makes a TUN device `tun0` in each and carries packets between them, `--delay` seconds later. With `--rate`
+they leave no faster than that, and wait in a queue of `--queue` seconds, in which those that find no room are
+lost: a queue on the way, that the sender's kernel knows nothing of. It obeys lines on standard input and
+answers each with `ok COMMAND`: `down` (no packet passes), `up`. Only root may run it.
 """
 
 from __future__ import annotations
@@ -43,18 +44,20 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("namespaces", nargs=2)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds, one way")
+    parser.add_argument("--rate", type=float, default=0.0, help="bytes a second, each way")
+    parser.add_argument("--queue", type=float, default=0.2, help="seconds")
     settings = parser.parse_args()
     delay: float = settings.delay
     first, second = (tun(name) for name in settings.namespaces)
     other = {first: second, second: first}
-    waiting: deque[tuple[float, int, bytes]] = deque()
+    free_at = {first: 0.0, second: 0.0}
+    waiting: dict[int, deque[tuple[float, bytes]]] = {first: deque(), second: deque()}
     up = True
     print("linked", file=sys.stderr, flush=True)
     commands = sys.stdin.fileno()
     while True:
-        wait = None
-        if waiting:
-            wait = max(0.0, waiting[0][0] - time.monotonic())
+        due = min((queue[0][0] for queue in waiting.values() if queue), default=None)
+        wait = None if due is None else max(0.0, due - time.monotonic())
         ready, _, _ = select.select([first, second, commands], [], [], wait)
         now = time.monotonic()
         for device in ready:
@@ -65,11 +68,10 @@ def main() -> None:
                         return
                     case ["down"]:
                         up = False
-                        waiting.clear()
+                        for queue in waiting.values():
+                            queue.clear()
                     case ["up"]:
                         up = True
-                    case ["delay", seconds]:
-                        delay = float(seconds)
                     case _:
                         raise ValueError(words)
                 print("ok", *words, file=sys.stderr, flush=True)
@@ -79,14 +81,23 @@ def main() -> None:
                     packet = os.read(device, 65_536)
                 except BlockingIOError:
                     break
-                if up and len(waiting) < _WAITING:
-                    waiting.append((now + delay, other[device], packet))
-        while waiting and waiting[0][0] <= now:
-            _, device, packet = waiting.popleft()
-            try:
-                os.write(device, packet)
-            except OSError:  # nobody has the device up, or its queue is full: as a network loses packets
-                pass
+                if not up or len(waiting[device]) >= _WAITING:
+                    continue
+                leaves = now
+                if settings.rate:
+                    leaves = max(now, free_at[device])
+                    if leaves - now > settings.queue:
+                        continue
+                    leaves += len(packet) / settings.rate
+                    free_at[device] = leaves
+                waiting[device].append((leaves + delay, packet))
+        for device, queue in waiting.items():
+            while queue and queue[0][0] <= now:
+                _, packet = queue.popleft()
+                try:
+                    os.write(other[device], packet)
+                except OSError:  # nobody has the device up, or its queue is full: as a network loses packets
+                    pass
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ CLIENT, CLIENT_MOVED, SERVER = "198.51.100.1", "198.51.100.3", "198.51.100.2"
 class Link(Process):
     """The program span_link.py: commands are obeyed when `tell` returns."""
 
-    def __init__(self, first: Namespace, second: Namespace, delay: float) -> None:
+    def __init__(self, first: Namespace, second: Namespace, *settings: str) -> None:
         program = Path(__file__).with_name("span_link.py")
-        super().__init__([sys.executable, program, first.name, second.name, "--delay", str(delay)])
+        super().__init__([sys.executable, program, first.name, second.name, *settings])
         self.wait_for("linked")
 
     def tell(self, command: str) -> None:
@@ -57,9 +57,12 @@ class FarNetwork:
 
 @contextlib.contextmanager
 def far_network(
-    *, delay: float = 0.0, rate: str = "", queue: str = "200ms", burst: str = "16kb", mtu: int = 1500
+    *, delay: float = 0.0, rate: float = 0.0, queue: float = 0.2, congestion: str = ""
 ) -> Iterator[FarNetwork]:
-    """Make both namespaces. `delay` is one way, in seconds; `rate` and `queue` are as `tc` writes them."""
+    """Make both namespaces. `delay` is one way, in seconds, `rate` in bits a second, the `queue` in seconds.
+
+    `congestion` is the control that connections have by default, where it is not the machine's own.
+    """
     suffix = f"{os.getpid()}-{secrets.token_hex(3)}"
     with contextlib.ExitStack() as made:
         names = []
@@ -68,13 +71,12 @@ def far_network(
             made.callback(namespace.remove)
             names.append(namespace)
         client, server = names
-        link = made.enter_context(Link(client, server, delay))
+        settings = {"--delay": delay, "--rate": rate / 8, "--queue": queue}
+        words = [word for name, value in settings.items() for word in (name, str(value))]
+        link = made.enter_context(Link(client, server, *words))
         for namespace, address in ((client, CLIENT), (server, SERVER)):
-            namespace.ip("link", "set", "tun0", "up", "mtu", str(mtu), "txqueuelen", "2000")
+            namespace.ip("link", "set", "tun0", "up", "txqueuelen", "2000")
             namespace.ip("address", "add", f"{address}/32", "dev", "tun0")
-            namespace.ip("route", "add", "default", "dev", "tun0")
-            if rate:
-                shaping = ["rate", rate, "burst", burst, "latency", queue]
-                shaped = namespace.run(["tc", "qdisc", "add", "dev", "tun0", "root", "tbf", *shaping])
-                assert shaped.code == 0, shaped.errors
+            control = ["congctl", congestion] if congestion else []
+            namespace.ip("route", "add", "default", "dev", "tun0", *control)
         yield FarNetwork(client, server, link)

@@ -60,10 +60,10 @@ def start_faults(
     target: int,
     *,
     prefix: Sequence[str] = (),
-    **settings: object,
+    settings: Options | None = None,
 ) -> Faults:
     """Start a relay to `target` with the `settings` of span_faults.py: `delay`, `rate`, `buffer`, `to`..."""
-    arguments = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    arguments = [word for name, value in (settings or {}).items() for word in (f"--{name}", str(value))]
     return processes.keep(Faults(target, *arguments, prefix=prefix))
 
 

@@ -269,7 +269,7 @@ def test_a_gateway_that_is_stopped_ends_its_streams(processes: Processes, tmp_pa
             client.sendall(b"before")
             assert peers.read_exactly(client, 6) == b"before"
             pair.server.signal(signal.SIGTERM)
-            time.sleep(0.2)
-            pair.server.signal(signal.SIGTERM)
-            peers.is_reset(client)
+            pair.server.wait_for("Stopping")
+            pair.server.signal(signal.SIGTERM)  # the second does not wait for connections
+            assert peers.is_reset(client)
         pair.server.wait()

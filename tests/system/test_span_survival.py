@@ -26,6 +26,7 @@ from tests.system.span_scene import (
     HOST,
     SOAK_SECONDS,
     Load,
+    Options,
     Report,
     SpanPair,
     soak,
@@ -127,7 +128,8 @@ def test_a_slow_link_that_is_cut_every_second_goes_forward(
     with far(need, rate="2mbit", delay=0.01) as network:
         web_port = free_port()
         # The relay keeps little: what waits in it is lost with each cut, as in no real network.
-        faults = start_faults(processes, web_port, to=SERVER, buffer=8192, prefix=network.client.prefix)
+        settings: Options = {"to": SERVER, "buffer": 8192}
+        faults = start_faults(processes, web_port, settings=settings, prefix=network.client.prefix)
         load, pair = through_network(
             processes,
             tmp_path,
