@@ -280,22 +280,22 @@ def test_carriers_are_opened_where_they_are_the_limit(
 
 
 def test_losing_some_carriers_loses_nothing(processes: Processes, tmp_path: Path) -> None:
-    """Of four carriers two are lost each second: what lives takes over."""
+    """Of four carriers two are lost again and again, a second after all four were there."""
     load = Load(processes)
     pair, faults = several(processes, tmp_path / "pair", load.port, 4)
-    with peers.connect(pair.port):
-        eventually(lambda: faults.count("joined") >= 4, "all carriers are there")
     load.start(pair.port, seconds=soak(8), streams=50)
     until = time.monotonic() + soak(8)
-    kinds = ["rst", "fin", "silence", "half-open", "mid-frame"]
+    kinds = ["rst", "silence", "fin", "half-open", "mid-frame"]
     number = 0
     while time.monotonic() < until:
+        all_live(faults, 4 + faults.count("cut"))
         time.sleep(1)
         faults.cut(kinds[number % len(kinds)], 2)
         number += 1
     report = load.report()
+    assert number >= 3
     print(report)
     assert not report.errors, str(report)
     assert not report.stuck, str(report)
     # Silence of one carrier is noticed within the deadline of two seconds.
-    assert report.longest_wait < 4, str(report)
+    assert report.longest_wait < 3.5, str(report)
