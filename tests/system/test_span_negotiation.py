@@ -143,7 +143,7 @@ def test_several_connects_at_once_to_a_server_without_span(processes: Processes,
 def test_a_server_that_chooses_whatever_is_offered(
     begin: bytes | str, processes: Processes, tmp_path: Path
 ) -> None:
-    """Without a HELLO that is no span. Nothing of a stream was sent yet: it begins again without the offer."""
+    """Without a HELLO that is no span. Nothing of a stream was sent: it begins again without the offer."""
     with OtherServer(
         choose=lambda connection, offered: offered[0] if offered else None, begin=begin
     ) as server:
