@@ -13,18 +13,20 @@ import socket
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.system import configuration, peers
 from tests.system.certificates import Authority
 from tests.system.pair import Processes
 from tests.system.peers import Backend
-from tests.system.process import Process, eventually, free_port
+from tests.system.process import Gateway, Process, eventually, free_port
 from tests.system.requirements import Requirements
 from tests.system.span_network import SERVER, FarNetwork, far_network
 from tests.system.span_scene import (
     DEADLINE,
     HOST,
     SOAK_SECONDS,
+    Faults,
     Load,
     Options,
     Report,
@@ -236,15 +238,56 @@ def test_an_nginx_that_is_away_for_a_while(need: Requirements, processes: Proces
 
 def test_two_gateways_behind_a_balancer(need: Requirements, processes: Processes, tmp_path: Path) -> None:
     """Each carrier comes to the other gateway in turn: it says that the session is elsewhere, and no more."""
-    program = need.program("haproxy")
-    load, port = Load(processes), free_port()
+    load = Load(processes)
+    faults, client, accept, _ = behind_a_balancer(need, processes, tmp_path, load.port)
+    load.start(accept, seconds=soak(8), streams=50)
+    faults.tell("schedule fin,rst 1")
+    report = load.report()
+    assert faults.count("cut") >= 3
+    survived(report, 2 * DEADLINE)
+    assert "another node" in client.text
+
+
+def test_a_gateway_behind_a_balancer_that_is_gone_for_good(
+    need: Requirements, processes: Processes, tmp_path: Path
+) -> None:
+    """Its streams wait for it as long as the grace lasts; who newly connects is served by the other."""
+    with Backend(peers.echo) as backend:
+        _, client, accept, servers = behind_a_balancer(need, processes, tmp_path, backend.port)
+        with peers.connect(accept) as old:
+            old.sendall(b"before")
+            assert peers.read_exactly(old, 6) == b"before"
+            holder = next(each for each in servers if established(each))
+            holder.kill()
+            client.wait_for("connecting again")
+            for number in range(3):
+                with peers.connect(accept) as new:
+                    new.sendall(b"after%d" % number)
+                    assert peers.read_exactly(new, 6) == b"after%d" % number
+
+
+def established(gateway: Gateway) -> int:
+    """Return how many connections a gateway has."""
+    return sum(
+        each.status == psutil.CONN_ESTABLISHED for each in psutil.Process(gateway.pid).net_connections()
+    )
+
+
+def behind_a_balancer(
+    need: Requirements, processes: Processes, folder: Path, backend: int
+) -> tuple[Faults, Gateway, int, list[Gateway]]:
+    """Start two server gateways behind a haproxy, and before it a relay and a client gateway.
+
+    Returns the relay, the client gateway and its port, and the server gateways; these stand alone.
+    """
+    program, port = need.program("haproxy"), free_port()
     web_ports = [free_port(), free_port()]
-    config = tmp_path / "haproxy.cfg"
+    config = folder / "haproxy.cfg"
     config.write_text(
         "global\n  maxconn 500\n"
         "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n"
         f"frontend web\n  bind {HOST}:{port}\n  default_backend gateways\n"
-        "backend gateways\n  balance roundrobin\n"
+        "backend gateways\n  balance roundrobin\n  option redispatch 1\n"
         + "".join(f"  server s{each} {HOST}:{each}\n" for each in web_ports)
     )
     processes.start([program, "-db", "-f", config])
@@ -254,19 +297,14 @@ def test_two_gateways_behind_a_balancer(need: Requirements, processes: Processes
     servers = []
     for number, web_port in enumerate(web_ports):
         accept_options = {"ws.bind": f"{HOST}:{web_port}", **WATCHFUL}
-        service = configuration.service(uri, f"tcp://{HOST}:{load.port}", accept_options=accept_options)
-        servers.append(processes.gateway(configuration.write(tmp_path / f"server{number}.xml", service)))
+        service = configuration.service(uri, f"tcp://{HOST}:{backend}", accept_options=accept_options)
+        servers.append(processes.gateway(configuration.write(folder / f"server{number}.xml", service)))
     accept = free_port()
     service = configuration.service(f"tcp://{HOST}:{accept}", uri, connect_options=WATCHFUL)
-    client = processes.gateway(configuration.write(tmp_path / "client.xml", service)).started()
+    client = processes.gateway(configuration.write(folder / "client.xml", service)).started()
     for server in servers:
         server.started()
-    load.start(accept, seconds=soak(8), streams=50)
-    faults.tell("schedule fin,rst 1")
-    report = load.report()
-    assert faults.count("cut") >= 3
-    survived(report, 2 * DEADLINE)
-    assert "another node" in client.text
+    return faults, client, accept, servers
 
 
 class Nginx:
