@@ -23,6 +23,7 @@ import random
 import socket
 import struct
 import sys
+import time
 from collections import deque
 
 HOST = "127.0.0.1"
@@ -37,7 +38,8 @@ _SILENT_KEPT = 40
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """Write a line; its last word is when: seconds since 1970, the last three digits."""
+    print(text, f"{time.time() % 1000:.2f}", file=sys.stderr, flush=True)
 
 
 class Line:

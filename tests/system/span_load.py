@@ -5,9 +5,9 @@
 
 `talk` keeps N conversations going for S seconds, lets the last ones end, and writes one JSON object:
 `conversations` that ended well, `up` and `down` bytes, `errors` (texts), `longest_wait`: the longest time in
-seconds that any end of a conversation here waited to send or for bytes that it was due, `waits`: how many
-waited longer than a second, `stuck`: how many never ended. `serve` writes the same when its standard input
-ends. It imports nothing of ours.
+seconds that any end of a conversation here waited to send or for bytes that it was due, `longest_ended`: when,
+in seconds since 1970, `waits`: how many waited longer than a second, `stuck`: how many never ended. `serve`
+writes the same when its standard input ends. It imports nothing of ours.
 
 A conversation begins with a head: seed, sizes, pace and manner. Both sides make the same random bytes from
 the seed, and compare what comes with them.
@@ -55,12 +55,14 @@ class Report:
     up: int = 0
     down: int = 0
     longest_wait: float = 0.0
+    longest_ended: float = 0.0
     waits: int = 0
     stuck: int = 0
     errors: list[str] = field(default_factory=list)
 
     def waited(self, seconds: float) -> None:
-        self.longest_wait = max(self.longest_wait, seconds)
+        if seconds > self.longest_wait:
+            self.longest_wait, self.longest_ended = seconds, time.time()
         self.waits += seconds > 1
 
 

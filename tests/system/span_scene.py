@@ -38,9 +38,10 @@ class Faults(Process):
         """Give a command and wait until it is obeyed."""
         before = len(self.lines)
         self.say(command.encode() + b"\n")
-        self._wait_until(
-            lambda: True if f"ok {command}" in self.lines[before:] else None, f"obeyed {command}", PATIENCE
-        )
+        self._wait_until(lambda: self._obeyed(command, before) or None, f"obeyed {command}", PATIENCE)
+
+    def _obeyed(self, command: str, before: int) -> bool:
+        return any(line.startswith(f"ok {command} ") for line in self.lines[before:])
 
     def cut(self, kind: str, count: int | None = None) -> None:
         """Cut all links, or the oldest `count` of them."""
@@ -75,6 +76,7 @@ class Report:
     up: int
     down: int
     longest_wait: float
+    longest_ended: float
     waits: int
     stuck: int
     errors: list[str] = field(default_factory=list)
@@ -83,7 +85,8 @@ class Report:
         errors = "".join(f"\n    {error}" for error in self.errors[:20])
         return (
             f"{self.conversations} conversations, {self.up / 1e6:.1f} MB up, {self.down / 1e6:.1f} MB down, "
-            f"longest wait {self.longest_wait:.2f} s, {self.waits} waits above 1 s, "
+            f"longest wait {self.longest_wait:.2f} s (until {self.longest_ended % 1000:.2f}), "
+            f"{self.waits} waits above 1 s, "
             f"{len(self.errors)} errors{errors}"
         )
 
@@ -136,7 +139,8 @@ class Load:
         self.server.wait()
         far = Report(**json.loads(self.server.output))
         near.errors += far.errors
-        near.longest_wait = max(near.longest_wait, far.longest_wait)
+        if far.longest_wait > near.longest_wait:
+            near.longest_wait, near.longest_ended = far.longest_wait, far.longest_ended
         near.waits += far.waits
         near.stuck += far.stuck
         return near

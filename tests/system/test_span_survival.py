@@ -127,7 +127,7 @@ def test_a_slow_link_that_is_cut_every_second_goes_forward(
     need: Requirements, processes: Processes, tmp_path: Path
 ) -> None:
     """2 Mbit/s: what a cut loses is less than what a second brings."""
-    with far(need, rate="2mbit", delay=0.01) as network:
+    with far(need, rate=2e6, delay=0.01) as network:
         web_port = free_port()
         # The relay keeps little: what waits in it is lost with each cut, as in no real network.
         settings: Options = {"to": SERVER, "buffer": 8192}
@@ -155,10 +155,9 @@ def test_a_slow_link_that_is_cut_every_second_goes_forward(
         survived(report, 4)
 
 
-def far(need: Requirements, **settings: float | str) -> contextlib.AbstractContextManager[FarNetwork]:
+def far(need: Requirements, **settings: float) -> contextlib.AbstractContextManager[FarNetwork]:
     need.root()
-    for program in ("ip", "tc"):
-        need.program(program)
+    need.program("ip")
     need.that(Path("/dev/net/tun").exists(), "there is no /dev/net/tun")
     return far_network(**settings)  # type: ignore[arg-type]
 
