@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from isthmus.transports.span.accept import SpanAccept
 from tests.flow.gateways import HOST, Application, Backend, configuration, echo, running, service
 from tests.flow.hostile import NONCE, Hostile, hostile
 from tests.span.vectors import INVALID, name_of
@@ -24,6 +23,7 @@ from tests.transports.loops import until
 from isthmus.span import frames as f
 from isthmus.span.counters import Counters
 from isthmus.span.frames import Code, Settings, Type
+from isthmus.transports.span.accept import SpanAccept
 
 BEGIN = f.frame(Type.OPEN, 1, (1 << 18).to_bytes(8, "big"))
 

@@ -5,8 +5,8 @@
 
 `talk` keeps N conversations going for S seconds, lets the last ones end, and writes one JSON object:
 `conversations` that ended well, `up` and `down` bytes, `errors` (texts), `longest_wait`: the longest time in
-seconds that any end of a conversation here waited to send or for bytes that it was due, `longest_ended`: when,
-in seconds since 1970, `waits`: how many waited longer than a second, `stuck`: how many never ended. `serve`
+seconds that any end of a conversation here waited to send or for bytes that it was due, `longest_ended`: when
+(seconds since 1970), `waits`: how many waited longer than a second, `stuck`: how many never ended. `serve`
 writes the same when its standard input ends. It imports nothing of ours.
 
 A conversation begins with a head: seed, sizes, pace and manner. Both sides make the same random bytes from
