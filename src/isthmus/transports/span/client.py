@@ -34,6 +34,8 @@ LONGEST_PAUSE_WITHOUT_STREAMS = 30.0
 """Seconds between attempts to get a carrier back: full jitter below a bound that doubles (docs/span.md 6)."""
 DIALS_APART = 0.5
 """Seconds between two attempts that new connects have made at least."""
+OFTEN_ELSEWHERE = 10
+"""So many answers of other nodes in a row are no bad luck: pauses grow from then on."""
 AUTOMATIC_CARRIERS = 4
 SATURATED_SECONDS = 2.0
 """How long data has to wait for carriers until another one is opened, where their number is automatic."""
@@ -60,6 +62,7 @@ class ClientSession(SessionDriver):
         self._dialled_at = -1e9
         self._retry: asyncio.TimerHandle | None = None
         self._failures = 0  # attempts in a row
+        self._elsewhere = 0  # of them, how many another node has answered
         self._retry_after = 0.0  # what the server asked for
         self._more = 0  # carriers beyond the first, where their number is automatic
         self._saturated_since = math.inf
@@ -193,7 +196,7 @@ class ClientSession(SessionDriver):
     # --- from carriers (CarrierOwner)
 
     def carrier_established(self, websocket: CarrierWebSocket) -> None:
-        self._failures = 0
+        self._failures = self._elsewhere = 0
         self.moved()
         self._connector.established(self)
         if self._missing() and self._dial is None:
@@ -203,7 +206,11 @@ class ClientSession(SessionDriver):
         log.info("%s: a carrier was refused: %s", self.address, text)
         self._retry_after = retry_after
         if code == Code.ELSEWHERE:
-            self._failures = 0  # the balancer may choose another node the next time
+            self._elsewhere += 1
+            if self._elsewhere < OFTEN_ELSEWHERE:
+                self._failures = 0  # the balancer may choose another node the next time
+            if self._elsewhere > 1:
+                self._connector.session_elsewhere(self)
         elif not self.session.id:
             self._connector.failed(
                 self, ConnectError(f"Unable to connect to {self.address}: {text}", status=503)

@@ -161,6 +161,14 @@ class SpanConnector:
         if self._session is session:
             self._session = None
 
+    def session_elsewhere(self, session: ClientSession) -> None:
+        """Another node than the balancer chooses holds a session: its streams wait, but nobody else does."""
+        if self._session is session and self._waiting:
+            self._going.add(session)
+            self._session = ClientSession(self)
+            session.session.go_away()
+            self._session.dial_now()
+
     def session_over(self, session: ClientSession) -> None:
         """A session has ended; those who wait get the next one."""
         self._going.discard(session)

@@ -121,11 +121,10 @@ class CarrierWebSocket:
     def look_for_life(self, now: float) -> None:
         """Take it as a sign of life if something has left the queue to the peer, ours and the kernel's.
 
-        An empty queue that was empty before says nothing: not every kernel tells what it holds.
+        An empty one is none: what was in it has arrived somewhere, and is to be answered in time.
         """
         queued = self._below.unsent() + in_flight(self._below.info("socket"))
-        drained = queued < self._queued or 0 < queued < self._queued + self._written
-        if drained and self.carrier is not None:
+        if 0 < queued < self._queued + self._written and self.carrier is not None:
             self.carrier.alive(now)
         self._queued = queued
         self._written = 0
