@@ -69,7 +69,7 @@ def test_the_carrier_is_cut_again_and_again(
         authority=authority,
         both=WATCHFUL,
     )
-    load.start(pair.port, seconds=soak(10), streams=50)
+    load.start(pair.port, seconds=soak(8), streams=50)
     faults.tell(f"schedule {EVERY_KIND} 1")
     report = load.report()
     faults.tell("unschedule")
@@ -97,8 +97,8 @@ def test_no_packet_is_answered(need: Requirements, processes: Processes, tmp_pat
     """The link is down for longer than the deadline, time and again: not even a reset comes through."""
     with far(need) as network:
         load, pair = through_network(processes, tmp_path, network)
-        load.start(pair.port, seconds=soak(10), streams=50, rate=2_000_000, prefix=network.client.prefix)
-        until = time.monotonic() + soak(10)
+        load.start(pair.port, seconds=soak(8), streams=50, rate=2_000_000, prefix=network.client.prefix)
+        until = time.monotonic() + soak(8)
         downs = 0
         while time.monotonic() < until:
             time.sleep(1)
@@ -115,8 +115,8 @@ def test_the_clients_address_changes(need: Requirements, processes: Processes, t
     """What is sent from the old address is lost; a new carrier goes from the new one."""
     with far(need) as network:
         load, pair = through_network(processes, tmp_path, network)
-        load.start(pair.port, seconds=soak(8), streams=50, rate=2_000_000, prefix=network.client.prefix)
-        until = time.monotonic() + soak(8)
+        load.start(pair.port, seconds=soak(6), streams=50, rate=2_000_000, prefix=network.client.prefix)
+        until = time.monotonic() + soak(6)
         while time.monotonic() < until:
             time.sleep(1.5 + DEADLINE)
             network.move_client()
@@ -143,7 +143,7 @@ def test_a_slow_link_that_is_cut_every_second_goes_forward(
         # A quarter of the rate: the rest is for what has to be sent again.
         load.start(
             pair.port,
-            seconds=soak(10),
+            seconds=soak(8),
             streams=20,
             rate=60_000,
             largest=10_000,
