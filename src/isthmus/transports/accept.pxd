@@ -6,4 +6,3 @@ cdef class SocketIncoming:
     cdef object _loop
     cdef object _rate
     cdef object _socket
-    cdef public object gone
