@@ -379,18 +379,19 @@ def test_as_many_carriers_as_are_asked_for(world: World) -> None:
 
 
 def crawl(world: World, scene: Scene, seconds: float) -> None:
-    """Let time pass on a Web that moves 10,000 bytes in a tenth of a second on each carrier, and that far."""
+    """Let time pass on a Web that moves 10,000 bytes in a tenth of a second on each carrier."""
     for _ in range(round(seconds * 10)):
         world.clock.advance(0.1)
         for wire in scene.network.open:
             wire.left.deliver(10_000)
             wire.right.deliver(10_000)
         world.clock.run()
-        for carrier in scene.session.session.carriers.values():
-            carrier.pacing.round_trip = 0.1
 
 
-def test_more_carriers_are_opened_where_they_are_the_limit_up_to_four(world: World) -> None:
+def test_more_carriers_are_opened_where_they_are_the_limit_up_to_four(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FAR_AWAY", 0.0)
     scene = Scene(world)
     client, accepted = scene.pair()
     written = 0
@@ -407,20 +408,17 @@ def test_more_carriers_are_opened_where_they_are_the_limit_up_to_four(world: Wor
     assert len(accepted.data) == written
 
 
-@pytest.mark.parametrize("why", ["the peer is near", "their number is set"])
-def test_no_more_carriers_are_opened_where(world: World, why: str) -> None:
-    scene = Scene(world) if why == "the peer is near" else Scene(world, span_carriers=1)
+@pytest.mark.parametrize(("far", "carriers"), [(1e9, "auto"), (0.0, "1")])
+def test_no_more_carriers_where_the_peer_is_near_or_their_number_is_set(
+    world: World, monkeypatch: pytest.MonkeyPatch, far: float, carriers: str
+) -> None:
+    monkeypatch.setattr(module, "_FAR_AWAY", far)
+    scene = Scene(world, span_carriers=carriers)
     client, _ = scene.pair()
     for _ in range(20):
         while not client.write_paused:
             client.call("write", bytes(50_000))
-        if why == "the peer is near":
-            for _ in range(10):
-                crawl(world, scene, 0.1)
-                for carrier in scene.session.session.carriers.values():
-                    carrier.pacing.round_trip = 0.001
-        else:
-            crawl(world, scene, 1.0)
+        crawl(world, scene, 1.0)
     assert len(scene.network.times) == 1
 
 
