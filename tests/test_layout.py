@@ -43,6 +43,7 @@ WITHOUT_TESTS: dict[str, str] = {
     "config/__init__.py": "`load` is how the tests of config read their files",
     "services/__init__.py": "the table of services, each of which test_gateway makes",
     "services/base.py": "protocols only",
+    "transports/_heap.pyx": "the compiled part of heap.py",
     "transports/tls_socket.py": "one of the two kinds of TLS that test_tls.py tests",
     "transports/_epoll.pyx": "the compiled twin of epoll.py",
     "transports/_stream_socket.pyx": "the compiled twin of stream_socket.py",

@@ -25,7 +25,7 @@ from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
 from isthmus.services import TYPES, Surroundings
 from isthmus.services.base import HttpService, StreamService
 from isthmus.services.proxy import ProxyRelay, ProxyService
-from isthmus.transports import epoll, stdio
+from isthmus.transports import epoll, heap, stdio
 from isthmus.transports.base import Connector
 from isthmus.transports.event_loop import EventLoop
 from isthmus.transports.stack import connector
@@ -171,6 +171,7 @@ def run(config: GatewayConfig, *, source: str, directory: Path, home: Path) -> i
     `source` is what start-up says the configuration is. The first signal drains for `stop.timeout`, a second
     one stops at once. All that is said goes to the log.
     """
+    heap.keep_freed()
     with asyncio.Runner(loop_factory=_loop_factory(config.options.event_loop)) as runner:
         code = runner.run(_serve(config, source, directory, home))
     stdio.finish(5.0)

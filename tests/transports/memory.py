@@ -238,7 +238,7 @@ class Watcher:
         assert self.open
         assert not self.paused
         assert "eof" not in self.events
-        assert not data.readonly
+        assert isinstance(data, bytes) or not data.readonly
         self.data += data
         data[:] = b"\xdd" * len(data)
         if self.pause_each_time:
