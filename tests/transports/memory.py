@@ -240,7 +240,8 @@ class Watcher:
         assert "eof" not in self.events
         assert isinstance(data, bytes) or not data.readonly
         self.data += data
-        data[:] = b"\xdd" * len(data)
+        if not isinstance(data, bytes):  # as what was held back is
+            data[:] = b"\xdd" * len(data)
         if self.pause_each_time:
             self.pause()
 
