@@ -199,6 +199,8 @@ class TcpTransport:
             self._watch()
         elif not self._closing:
             self._receiver.data_received(data)
+            if self._paused:
+                self._room = 0  # it has enough: the next read begins small, however often this happens
 
     # --- writing
 
