@@ -23,7 +23,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("services",),
     ("accepts",),
     ("gateway",),
-    ("cli", "console", "log_lines", "log_writer", "home", "certificates", "__main__"),
+    ("cli", "console", "log_lines", "log_writer", "home", "certificates", "credentials", "__main__"),
 ]
 
 # Below the layers: parts that may import less than their layer may.
@@ -33,7 +33,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "config": ("config", "errors", "uri"),
     "websocket": ("websocket", "errors"),
     "span": ("span", "websocket", "errors"),
-    "security": ("security", "errors", "uri", "config.model"),
+    "security": ("security", "errors", "uri", "config.model", "config.proxies"),
     "home": ("errors",),
 }
 
@@ -44,6 +44,7 @@ WITHOUT_TESTS: dict[str, str] = {
     "services/__init__.py": "the table of services, each of which test_gateway makes",
     "services/base.py": "protocols only",
     "transports/_heap.pyx": "the compiled part of heap.py",
+    "transports/negotiation.py": "a protocol and its error only",
     "transports/tls_socket.py": "one of the two kinds of TLS that test_tls.py tests",
     "transports/_epoll.pyx": "the compiled twin of epoll.py",
     "transports/_stream_socket.pyx": "the compiled twin of stream_socket.py",

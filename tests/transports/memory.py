@@ -209,7 +209,7 @@ class WireEnd:
             self.peer._lose(StreamReset("the connection was lost: Connection reset by peer"))
 
     def info(self, name: str) -> Any:
-        return ("192.0.2.7", 50000) if name == "peername" else None
+        return {"peername": ("192.0.2.7", 50000), "sockname": ("192.0.2.1", 443)}.get(name)
 
 
 class Watcher:

@@ -27,7 +27,10 @@ Rules every layer keeps (tests/transports/conformance.py holds them against each
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from isthmus.errors import ConnectError
@@ -110,6 +113,14 @@ class KeepingTransport(Transport, Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a connection comes from at first, and where it was received: IP address and port of each."""
+
+    source: tuple[str, int]
+    destination: tuple[str, int]
+
+
 class Incoming(Protocol):
     """A connection that an accept offers to its service, not yet answered.
 
@@ -124,7 +135,9 @@ class Incoming(Protocol):
 
     @property
     def peer(self) -> str:
-        """Who connects, for the log: `10.0.0.7:51324`."""
+        """Who connects, for the log and for `Connector.connect`: `10.0.0.7:51324`; behind balancers that are
+        believed, the one before them.
+        """
 
     @property
     def early(self) -> bool:
@@ -179,7 +192,24 @@ class HttpHandler(Protocol):
 
 
 def peer_name(peername: Any) -> str:
-    """Return a socket's `peername` as it is logged: `10.0.0.7:51324`, `[::1]:51324`, `unix` or `unknown`."""
+    """Return a socket's `peername` as it is logged: `10.0.0.7:51324`, `[::1]:51324`, `unix` or `unknown`.
+
+    Port 0 is one that is not known: `10.0.0.7`.
+    """
+    if isinstance(peername, tuple) and peername[1:2] == (0,):
+        return str(peername[0])
     if isinstance(peername, tuple) and len(peername) >= 2:
         return f"[{peername[0]}]:{peername[1]}" if ":" in str(peername[0]) else f"{peername[0]}:{peername[1]}"
     return "unknown" if peername is None else "unix"
+
+
+def peer_of(name: str) -> tuple[str, int] | None:
+    """Return the IP address and port that a `peer_name` says, port 0 where it says none; else None."""
+    with_port = re.search(r"\]:[0-9]{1,5}$|^[0-9.]+:[0-9]{1,5}$", name)
+    host, _, port = name.rpartition(":") if with_port else (name, "", "0")
+    host = host.strip("[]").partition("%")[0]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (host, int(port)) if int(port) <= 65535 else None

@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING
 from isthmus.config.model import AcceptOptions
 from isthmus.errors import ConnectError
 from isthmus.span.frames import SUBPROTOCOL
-from isthmus.transports.base import HttpHandler, Incoming, Receiver, Transport, peer_name
+from isthmus.transports.base import HttpHandler, Incoming, Origin, Receiver, Transport, peer_name
 from isthmus.transports.cross_site import CrossSite, without_default_port
+from isthmus.transports.forwarded import client_of
 from isthmus.transports.rate import limited
+from isthmus.transports.told import told
 from isthmus.transports.ws import WebSocketTransport
 from isthmus.uri import Address
 from isthmus.websocket.frames import Role
@@ -75,6 +77,7 @@ class HttpRoute:
     service: HttpHandler
     rate: int | None = None
     """The most that is sent to a client whose connection begins here, in bytes a second."""
+    options: AcceptOptions = field(default_factory=AcceptOptions)
 
 
 class Router:
@@ -122,9 +125,11 @@ class Front:
         self.maximum_head_size = maximum_head_size
         self.bridge = bridge
 
-    def receiver(self) -> Receiver:
-        """Return the receiver for a new connection."""
-        return FirstRequest(self)
+    def receiver(self, origin: Origin | None = None) -> Receiver:
+        """Return the receiver for a new connection; `origin` is who a balancer says it is from, if one
+        does.
+        """
+        return FirstRequest(self, origin)
 
     def upgrade(self, transport: Transport, received: bytes) -> bool:
         """Take over a connection whose next bytes, already read, ask for a WebSocket (the bridge's hook)."""
@@ -138,16 +143,17 @@ class Front:
 class FirstRequest:
     """Reads the first request head of a connection and hands the connection on."""
 
-    __slots__ = ("_front", "_reader", "_timer", "_transport")
+    __slots__ = ("_front", "_origin", "_reader", "_timer", "_transport")
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, origin: Origin | None = None) -> None:
         self._front = front
+        self._origin = origin
         self._reader = HeadReader(front.maximum_head_size)
         self._timer: asyncio.TimerHandle | None = None
         self._transport: Transport | None = None
 
     def connection_made(self, transport: Transport) -> None:
-        self._transport = transport
+        self._transport = transport if self._origin is None else told(transport, self._origin)
         self._timer = asyncio.get_running_loop().call_later(self._front.head_timeout, self._too_slow)
 
     def data_received(self, data: memoryview) -> None:
@@ -256,7 +262,11 @@ class WebSocketIncoming:
 
     @property
     def peer(self) -> str:
-        return peer_name(self._transport.info("peername"))
+        peer, options = self._transport.info("peername"), self._route.options
+        if options.http_forwarded != "none" and isinstance(peer, tuple):
+            headers = self._upgrade.request.headers
+            peer = client_of(headers, options.http_forwarded, options.trusted_sources, peer[:2])
+        return peer_name(peer)
 
     def accept(self, receiver: Receiver) -> None:
         options = self._route.options

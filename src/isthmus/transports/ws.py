@@ -24,7 +24,13 @@ from isthmus.transports.tcp import in_flight
 from isthmus.uri import Address
 from isthmus.websocket.connection import Connection
 from isthmus.websocket.frames import CloseCode, ProtocolError, Role
-from isthmus.websocket.handshake import ClientHandshake, HandshakeError, HeadReader, parse_response_head
+from isthmus.websocket.handshake import (
+    ClientHandshake,
+    HandshakeError,
+    HeadReader,
+    ResponseHead,
+    parse_response_head,
+)
 
 log = logging.getLogger(__name__)
 
@@ -337,23 +343,35 @@ class WebSocketOpening:
     """The client's side of a handshake: the receiver of a new connection until the server has answered.
 
     Either `opened` is called, with the connection, the subprotocol that the server chose and what came behind
-    its answer, or `failed`, once. `opened` must give the connection another receiver.
+    its answer, or `failed`, once. `opened` must give the connection another receiver. Before that, `heard` is
+    given the server's answer. `handshake` is what is asked, if not the plain one for `address`.
     """
 
-    __slots__ = ("_address", "_below", "_done", "_failed", "_handshake", "_opened", "_reader")
+    __slots__ = (
+        "_address",
+        "_below",
+        "_done",
+        "_failed",
+        "_handshake",
+        "_heard",
+        "_opened",
+        "_reader",
+    )
 
     def __init__(
         self,
         address: Address,
         opened: Callable[[Transport, str | None, bytearray], None],
         failed: Callable[[ConnectError], None],
-        subprotocols: Sequence[str] = (),
+        handshake: ClientHandshake | None = None,
+        heard: Callable[[ResponseHead], None] | None = None,
     ) -> None:
         self._address = address
         self._opened = opened
         self._failed = failed
         self._done = False
-        self._handshake = ClientHandshake(address.authority, address.target, subprotocols=subprotocols)
+        self._handshake = handshake or ClientHandshake(address.authority, address.target)
+        self._heard = heard
         self._reader = HeadReader()
         self._below: Transport | None = None
 
@@ -376,6 +394,8 @@ class WebSocketOpening:
                 if response.interim:
                     view = memoryview(rest)
                     continue
+                if self._heard is not None:
+                    self._heard(response)
                 subprotocol = self._handshake.verify(response)
             except HandshakeError as error:
                 self._fail(error.reason, 504 if error.status == 504 else 502, error)
