@@ -138,8 +138,8 @@ async def pair(
 ) -> AsyncIterator[Pair]:
     """Run two gateways joined by `scheme`; the client's dials `through` that port, not the server's own.
 
-    The scheme `ws plain` is ws without span. `options` are the server's; `properties` and `web_options` (of the
-    Web side) are for both.
+    The scheme `ws plain` is ws without span. `options` are the server's; `properties` and `web_options` (of
+    the Web side) are for both.
     """
     scheme, _, plain = scheme.partition(" ")
     if plain:

@@ -11,7 +11,8 @@ Rules every layer keeps (tests/transports/conformance.py holds them against each
    `write_eof`, `close` or `abort`.
 2. A view given to `data_received` lives until the call returns; whoever keeps bytes copies them. The view is
    writable and the callee may overwrite it; what was held back comes as `bytes`. The same holds for a
-   writable view given to `write`; `bytes` are never changed and may be kept. A receiver that keeps what it gets asks for `bytes`: see `KeepingTransport`.
+   writable view given to `write`; `bytes` are never changed and may be kept. A receiver that keeps what it
+   gets asks for `bytes`: see `KeepingTransport`.
 3. `eof_received` comes at most once, after every byte before it; the other direction goes on. `write_eof`
    sends every byte before it first.
 4. After `pause_reading` no `data_received` and no `eof_received` comes until `resume_reading`, except what

@@ -1,9 +1,9 @@
 """What the allocator does with memory that is freed: keeps a little of it for the next read.
 
-What is read for a transport that keeps it goes into bytes of up to 512 KiB, freed when they have arrived. glibc
-would give each back to the kernel and fetch it again for the next, a page fault for every 4 KiB: measured, a
-seventh of the time of a copy. There is a setting for that only in glibc (mallopt(3)), and only compiled code
-reaches it here; elsewhere nothing changes.
+What is read for a transport that keeps it goes into bytes of up to 512 KiB, freed when they have arrived.
+glibc would give each back to the kernel and fetch it again for the next, a page fault for every 4 KiB:
+measured, a seventh of the time of a copy. There is a setting for that only in glibc (mallopt(3)), and only
+compiled code reaches it here; elsewhere nothing changes.
 """
 
 from __future__ import annotations
