@@ -110,6 +110,19 @@ async def test_the_way_is_open(scheme: str, speak: Speak) -> None:
         await turns(5)
 
 
+async def test_what_comes_with_the_answer_is_the_destination_s() -> None:
+    async def answer_and_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nbanner")
+        await reader.read()
+
+    async with ProxyServer(answer_and_more) as proxy:
+        above = await Attempt(proxy.port, "tcp://gw:1").made()
+        assert above.data == b"banner"
+        above.call("abort")
+        await until(lambda: above.lost)
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 async def test_a_password(keeps: bool) -> None:
     server = await serve(b"")
