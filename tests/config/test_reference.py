@@ -96,6 +96,8 @@ def test_every_option_is_documented(heading: str, model: type[Section]) -> None:
 
 
 def type_of(info: FieldInfo) -> str:
+    if info.alias == "span.carriers":
+        return "`auto`, number"
     if info.alias in nested(DirectoryProperties):
         return "sections"
     readers = readers_of(info)

@@ -23,8 +23,10 @@ from tests.transports.loops import (
 from isthmus.config.model import ConnectOptions, GatewayOptions
 from isthmus.errors import ConnectError
 from isthmus.transports import stack, stdio
+from isthmus.transports.span.connect import SpanConnector
 from isthmus.transports.span.limits import Budgets
 from isthmus.transports.tls import Kind
+from isthmus.transports.ws_connect import WebSocketConnector
 from isthmus.uri import Address, parse
 
 __all__ = ["event_loop_policy"]
@@ -178,8 +180,8 @@ async def test_the_table_of_connectors() -> None:
         "unix:///s": (stack.SocketConnector, False),
         "ssl://h:1": (stack.TlsConnector, True),
         "tls://h:1": (stack.TlsConnector, True),
-        "ws://h/": (stack.SpanConnector, False),
-        "wss://h/": (stack.SpanConnector, True),
+        "ws://h/": (SpanConnector, False),
+        "wss://h/": (SpanConnector, True),
         "-": (stack.StdioConnector, False),
     }
     for text, (kind, secure) in table.items():
@@ -189,7 +191,7 @@ async def test_the_table_of_connectors() -> None:
     plain = ConnectOptions(span_mode="never")
     for text in ("ws://h/", "wss://h/"):
         made_plain = stack.connector(parse(text), plain, context, "aiofastnet", BUDGETS)
-        assert type(made_plain) is stack.WebSocketConnector
+        assert type(made_plain) is WebSocketConnector
     with pytest.raises(AssertionError):
         stack.connector(parse("http://h/"), options, context, "aiofastnet", BUDGETS)
 

@@ -70,7 +70,7 @@ class SpanStream:
         self._stream = stream
         stream.owner = self
         self._receiver: Receiver | None = None
-        self._held: deque[bytes] | None = None
+        self._held: deque[Any] | None = None
         self._paused = True
         self._eof_waits = False
         self._flush_asked = False

@@ -19,6 +19,7 @@ cdef class CarrierWebSocket:
     cdef Connection _connection
     cdef public Carrier carrier
     cdef public SessionDriver driver
+    cdef public str peer
     cdef Py_ssize_t _queued
     cdef Py_ssize_t _written
     cdef bint _blocked

@@ -77,6 +77,7 @@ class CarrierWebSocket:
         "_written",
         "carrier",
         "driver",
+        "peer",
     )
 
     def __init__(self, below: Transport, role: Role, maximum_message: int, owner: CarrierOwner) -> None:
@@ -87,6 +88,8 @@ class CarrierWebSocket:
         self._connection = Connection(role, self, maximum_message_size=maximum_message)
         self.carrier: Carrier | None = None
         self.driver: SessionDriver | None = None  # of its session, once it has one
+        self.peer = "unknown"
+        """Who is at the other end, for the log."""
         self._mask_key: bytes | None = None  # None: a fresh one for each message
         self._blocked = False  # the connection has enough
         self._flush_asked = False
@@ -100,6 +103,7 @@ class CarrierWebSocket:
     def begin(self, carrier: Carrier, rest: bytearray | None = None) -> None:
         """Drive `carrier` from now on; `rest` is what the peer has sent already."""
         self.carrier = carrier
+        self.peer = peer_name(self._below.info("peername"))
         self._below.set_receiver(self)
         self._below.set_write_limit(WRITE_LIMIT)
         _keep_queue_short(self._below.info("socket"))
@@ -110,11 +114,6 @@ class CarrierWebSocket:
     def mask_with(self, key: bytes | None) -> None:
         """Mask with this key from now on, None for a fresh one each time (a client's)."""
         self._mask_key = key
-
-    @property
-    def peer(self) -> str:
-        """Who is at the other end, for the log."""
-        return peer_name(self._below.info("peername"))
 
     def info(self, name: str) -> Any:
         """Return what the connection knows, as `Transport.info` does."""
