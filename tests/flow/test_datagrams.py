@@ -56,11 +56,11 @@ class Udp:
 
     async def receive(self) -> tuple[bytes, Any]:
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self.socket, lambda: done.done() or done.set_result(None))
+        readable = asyncio.Event()
+        loop.add_reader(self.socket, readable.set)
         try:
             async with asyncio.timeout(PATIENCE):
-                await done
+                await readable.wait()
         finally:
             loop.remove_reader(self.socket)
         return self.socket.recvfrom(70_000)

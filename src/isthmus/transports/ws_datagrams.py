@@ -66,10 +66,12 @@ class WebSocketDatagrams:
             self._receiver.datagrams_made(self)
 
     def messages_received(self, messages: list[bytes]) -> None:
-        if max(map(len, messages)) > MAXIMUM_DATAGRAM:
-            whole = [each for each in messages if len(each) <= MAXIMUM_DATAGRAM]
-            self._counters.dropped_oversized += len(messages) - len(whole)
-            messages = whole
+        for data in messages:
+            if len(data) > MAXIMUM_DATAGRAM:
+                whole = [each for each in messages if len(each) <= MAXIMUM_DATAGRAM]
+                self._counters.dropped_oversized += len(messages) - len(whole)
+                messages = whole
+                break
         if messages and self._receiver is not None:
             self._receiver.datagrams_received(messages)
 
