@@ -369,3 +369,13 @@ def test_the_options_of_flows_are_those_of_the_udp_side(load_text: Load) -> None
     ):
         (service,) = load_text(gateway(proxy(sides, accept=accept, connect=connect))).config.services
         assert service.udp.udp_maximum_flows == flows
+
+
+@pytest.mark.parametrize("side", ["accept", "connect"])
+def test_span_cannot_be_required_of_datagrams(side: str, load_text: Load, problems_of: Problems) -> None:
+    addresses = ("ws://localhost:1/", "udp://localhost:2")
+    accept, connect = addresses if side == "accept" else addresses[::-1]
+    options = f"<{side}-options><span.mode>{{}}</span.mode></{side}-options>"
+    load_text(gateway(proxy(options.format("auto"), accept=accept, connect=connect)))
+    (problem,) = problems_of(gateway(proxy(options.format("required"), accept=accept, connect=connect)))
+    assert "span has no flows of datagrams yet" in problem

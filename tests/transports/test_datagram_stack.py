@@ -9,6 +9,7 @@ import pytest
 from isthmus.config.model import ConnectOptions
 from isthmus.transports.datagram_stack import datagram_connector
 from isthmus.transports.datagrams import DatagramCounters
+from isthmus.transports.span.limits import Budgets
 from isthmus.transports.udp_connect import UdpConnector
 from isthmus.transports.ws_datagrams import Freshness, WebSocketFlowConnector
 from isthmus.uri import parse
@@ -30,6 +31,7 @@ async def test_the_table(uri: str, kind: type) -> None:
         DatagramCounters(),
         lambda _: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         "layer",
+        Budgets(1 << 20, 1 << 20),
     )
     assert type(connector) is kind
     assert connector.address == parse(uri)

@@ -189,6 +189,14 @@ def _datagrams(service: Service, index: int, file: str, lines: Lines) -> Iterato
             line = line_of(lines, "service", index, "properties", name)
             what = f"{name} means nothing for datagrams: a flow begins with its first one"
             yield Problem(file, line, f"service/properties/{name}", what, "leave it out")
+    for section, options in (
+        ("accept-options", service.accept_options),
+        ("connect-options", service.connect_options),
+    ):
+        if options.span_mode == "required":
+            line = line_of(lines, "service", index, section, "span.mode")
+            what = "span has no flows of datagrams yet: each has a WebSocket of its own"
+            yield Problem(file, line, f"service/{section}/span.mode", what, "auto or never")
 
 
 @dataclass(frozen=True, slots=True)
