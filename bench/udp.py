@@ -196,8 +196,9 @@ def cpu_seconds(ends: list[psutil.Process]) -> float:
     used = 0.0
     for end in ends:
         for each in [end, *end.children(recursive=True)]:
-            times = each.cpu_times()
-            used += times.user + times.system
+            with contextlib.suppress(psutil.NoSuchProcess):  # then its parent has what it used
+                times = each.cpu_times()
+                used += times.user + times.system + times.children_user + times.children_system
     return used
 
 

@@ -20,11 +20,12 @@ cdef extern from *:
     #include <string.h>
     #include <sys/socket.h>
     #include <netinet/in.h>
+    #include <netinet/udp.h>
     #include <arpa/inet.h>
 
     #define BATCH 64
     #define SIZE 65536
-    #define CONTROL 64
+    #define CONTROL 128
 
     /* One slab for the process: only the pages that datagrams reach are ever there. */
     static unsigned char slab[BATCH][SIZE];
@@ -129,21 +130,80 @@ cdef extern from *:
         }
     }
 
-    static int isthmus_send(int fd, int count, const unsigned char *peer, int size) {
-        struct msghdr first;
-        int i, sent;
-        memset(&first, 0, sizeof first);
-        if (peer)
-            isthmus_target(&first, peer, size);
-        for (i = 0; i < count; i++) {
-            messages[i].msg_hdr = first;
-            messages[i].msg_hdr.msg_iov = &vectors[i];
-            messages[i].msg_hdr.msg_iovlen = 1;
+    #ifndef UDP_SEGMENT
+    #define UDP_SEGMENT 103
+    #endif
+    #define MAXIMUM_RUN 65000
+
+    /* Puts datagrams of one size, the last of which may be shorter, into one message that the kernel cuts
+       again (UDP_SEGMENT, see udp(7)). Returns how many messages there are; `runs` says how many datagrams
+       each has. */
+    static int isthmus_gather(int count, const struct msghdr *first, int *runs) {
+        int start = 0, made = 0;
+        while (start < count) {
+            size_t size = vectors[start].iov_len, total = size;
+            int next = start + 1;
+            struct msghdr *one = &messages[made].msg_hdr;
+            *one = *first;
+            one->msg_iov = &vectors[start];
+            while (size > 0 && next < count && vectors[next].iov_len > 0 && vectors[next].iov_len <= size
+                   && total + vectors[next].iov_len <= MAXIMUM_RUN) {
+                total += vectors[next].iov_len;
+                if (vectors[next++].iov_len < size)
+                    break;
+            }
+            one->msg_iovlen = runs[made] = next - start;
+            if (runs[made] > 1) {
+                struct cmsghdr *extra;
+                uint16_t segment = (uint16_t) size;
+                size_t used = first->msg_controllen;
+                if (made > 0 && used)
+                    memcpy(controls[made].space, controls[0].space, used);
+                one->msg_control = controls[made].space;
+                one->msg_controllen = used + CMSG_SPACE(sizeof segment);
+                extra = (struct cmsghdr *) (controls[made].space + used);
+                memset(extra, 0, CMSG_SPACE(sizeof segment));
+                extra->cmsg_level = IPPROTO_UDP;
+                extra->cmsg_type = UDP_SEGMENT;
+                extra->cmsg_len = CMSG_LEN(sizeof segment);
+                memcpy(CMSG_DATA(extra), &segment, sizeof segment);
+            }
+            made++;
+            start = next;
         }
+        return made;
+    }
+
+    static int isthmus_hand_over(int fd, int count) {
+        int sent;
         do sent = count == 1 ? (sendmsg(fd, &messages[0].msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 1)
                              : sendmmsg(fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
         while (sent < 0 && errno == EINTR);
         return sent;
+    }
+
+    static int isthmus_send(int fd, int count, const unsigned char *peer, int size) {
+        struct msghdr first;
+        int runs[BATCH], i, made, sent, datagrams = 0;
+        memset(&first, 0, sizeof first);
+        if (peer)
+            isthmus_target(&first, peer, size);
+        made = isthmus_gather(count, &first, runs);
+        sent = isthmus_hand_over(fd, made);
+        if (sent < 0 && runs[0] > 1 && (errno == EINVAL || errno == EMSGSIZE || errno == EIO)) {
+            /* They do not fit into the way's packets, or it cannot cut: each for itself, maybe in fragments. */
+            for (i = 0; i < count; i++) {
+                messages[i].msg_hdr = first;
+                messages[i].msg_hdr.msg_iov = &vectors[i];
+                messages[i].msg_hdr.msg_iovlen = 1;
+            }
+            return isthmus_hand_over(fd, count);
+        }
+        if (sent < 0)
+            return sent;
+        for (i = 0; i < sent; i++)
+            datagrams += runs[i];
+        return datagrams;
     }
     """
     const int BATCH
