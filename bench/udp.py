@@ -182,13 +182,28 @@ def tunnel(name: str) -> Iterator[tuple[int, list[psutil.Process]]]:
                     command, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, process_group=0
                 )
             )
-            time.sleep(0.1 if name == "socat" else 0.7)
+            time.sleep(0.1)
+        wait_for_answer(listen, name)
         yield listen, [psutil.Process(each.pid) for each in running[1:]]
     finally:
         for process in reversed(running):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def wait_for_answer(port: int, name: str) -> None:
+    """Wait until a tunnel carries a datagram there and back."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(0.2)
+        probe.connect(("127.0.0.1", port))
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                probe.send(bytes(16))
+                if probe.recv(100):
+                    return
+            time.sleep(0.1)
+    raise SystemExit(f"bench: {name} does not carry datagrams")
 
 
 def cpu_seconds(ends: list[psutil.Process]) -> float:

@@ -339,3 +339,46 @@ async def test_a_plain_websocket_client_speaks_datagrams() -> None:
             await client.send(os.urandom(LARGEST + 21))  # none
             await client.send(b"after")
             assert await client.recv() == b"after"
+
+
+async def test_a_websocket_that_takes_nothing_makes_nothing_late() -> None:
+    """Its datagrams are dropped and counted, not kept; when it reads again, fresh ones come."""
+    server = pytest.importorskip("websockets.asyncio.server")
+    port = free_port()
+    reading = asyncio.Event()
+    came: list[bytes] = []
+
+    async def handle(connection: Any) -> None:
+        await reading.wait()
+        async for message in connection:
+            came.append(message)  # noqa: PERF401
+
+    async with server.serve(handle, HOST, 0, max_queue=1) as serving:
+        web_port = serving.sockets[0].getsockname()[1]
+        near = service("proxy", f"udp://{HOST}:{port}", f"ws://{HOST}:{web_port}/udp")
+        async with running_flows(configuration(near)) as gateway:
+            (flows,) = gateway._running
+            assert isinstance(flows, FlowService)
+            with Udp(to=port) as client:
+                sent = 0
+                while not flows.counters.dropped_late and sent < 40_000:
+                    for _ in range(20):
+                        client.send(sent.to_bytes(4, "big") + bytes(1400))
+                        sent += 1
+                    await asyncio.sleep(0.005)
+                assert flows.counters.dropped_late > 0
+                await asyncio.sleep(0.1)
+                for number in range(30):
+                    client.send(b"late %d" % number)
+                await until(lambda: flows.counters.from_client == sent + 30)
+                await asyncio.sleep(0.1)
+                reading.set()
+                # Until there is room again, and what waited is older than it may be.
+                while b"fresh" not in came:
+                    client.send(b"fresh")
+                    await asyncio.sleep(0.01)
+                assert not any(each.startswith(b"late") for each in came)
+                numbers = [int.from_bytes(each[:4], "big") for each in came if len(each) > 1000]
+                assert numbers == sorted(numbers)
+                counters = flows.counters
+                await until(lambda: len(came) + counters.dropped_late == counters.from_client)

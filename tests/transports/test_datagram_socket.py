@@ -6,7 +6,9 @@ import errno
 import importlib
 import os
 import random
+import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -301,3 +303,74 @@ def test_the_compiled_one_refuses_nonsense(ends: Ends) -> None:
         datagram_socket.send(ends.client, [b"a"], 0, b"short")
     with pytest.raises(TypeError):
         datagram_socket.send(ends.client, ["text"], 0)  # type: ignore[list-item]
+
+
+@each_twin
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [100] * 64,
+        [1200] * 63 + [700],
+        [1200, 1200, 700, 1200, 1200],
+        [0, 0, 5, 5, 0, 5],
+        [3, 2, 1, 2, 3],
+        [65_000, 65_000, 507],
+        [32_000] * 5,
+        [1] * 200,
+    ],
+    ids=str,
+)
+def test_runs_of_one_size_are_cut_again(twin: Any, sizes: list[int], ends: Ends) -> None:
+    """What the compiled `send` gives to the kernel as one comes as many."""
+    sent = [number.to_bytes(2, "big") * (size // 2) + bytes(size % 2) for number, size in enumerate(sizes)]
+    for peer in (None, peer_of(ends.bound.family, ends.bound.getsockname())):
+        start = 0
+        client = ends.client
+        if peer is not None:
+            client = socket.socket(ends.bound.family, socket.SOCK_DGRAM)
+            prepare(client)
+        came: list[bytes] = []
+        while start < len(sent):
+            start += twin.send(client, sent, start, peer)
+            for group in twin.receive_from(ends.bound).values():
+                came += group
+        while found := twin.receive_from(ends.bound):
+            (group,) = found.values()
+            came += group
+        assert came == sent
+        if peer is not None:
+            client.close()
+
+
+SMALL_WAY = """\
+import socket, sys
+from isthmus.transports import datagram_socket
+from isthmus.transports.datagrams import DatagramCounters
+bound, client = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+for each in (bound, client):
+    datagram_socket.prepare(each)
+bound.bind(("127.0.0.1", 0))
+client.connect(bound.getsockname())
+sent = [bytes([number]) * 3000 for number in range(20)] + [b"small"] * 3
+counters = DatagramCounters()
+datagram_socket.send_all(client, sent, counters)
+came = []
+while found := datagram_socket.receive_from(bound):
+    came += next(iter(found.values()))
+assert came == sent, [len(each) for each in came]
+assert counters == DatagramCounters(), counters
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="needs a network namespace")
+def test_runs_that_do_not_fit_into_packets_are_sent_each_for_itself() -> None:
+    """The kernel cuts a run only into pieces that fit; what is larger goes in fragments, as always."""
+    script = f"ip link set lo mtu 1500 up && exec {sys.executable} -c '{SMALL_WAY}'"
+    outcome = subprocess.run(
+        ["unshare", "--net", "sh", "-c", script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert outcome.returncode == 0, outcome.stderr

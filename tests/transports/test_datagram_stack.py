@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from isthmus.config.model import ConnectOptions
+from isthmus.config.model import ConnectOptions, GatewayOptions
 from isthmus.transports.datagram_stack import datagram_connector
 from isthmus.transports.datagrams import DatagramCounters
 from isthmus.transports.span.limits import Budgets
@@ -31,7 +31,7 @@ async def test_the_table(uri: str, kind: type) -> None:
         DatagramCounters(),
         lambda _: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         "layer",
-        Budgets(1 << 20, 1 << 20),
+        Budgets.of(GatewayOptions()),
     )
     assert type(connector) is kind
     assert connector.address == parse(uri)
