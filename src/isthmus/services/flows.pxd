@@ -1,6 +1,26 @@
 # The C types of flows.py, for Cython; flows.py itself is ordinary Python and runs without them.
 
 
+cdef class FlowService:
+    cdef public double last_active
+    cdef public object loop
+    cdef public object counters
+    cdef public object name
+    cdef public object connector
+    cdef public object options
+    cdef public Py_ssize_t maximum_pending_bytes
+    cdef object _flows
+    cdef object _open
+    cdef double _allowance
+    cdef double _allowance_at
+    cdef bint _stopping
+    cdef object _sweep_timer
+    cdef object _report_timer
+    cdef object _reported
+    cdef object _reported_drops
+    cdef double _warned_at
+
+
 cdef class FlowSide:
     cdef public Flow flow
     cdef public FlowSide other
@@ -15,7 +35,7 @@ cdef class Flow:
     cdef public bint ended
     cdef public FlowSide client
     cdef public FlowSide far
-    cdef public object service
+    cdef public FlowService service
     cdef object _incoming
     cdef object _dial
     cdef object _retry

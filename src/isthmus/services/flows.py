@@ -307,11 +307,6 @@ class Flow:
         if waiting:
             self.service.counters.dropped_failed += len(waiting)
 
-    @property
-    def accounted(self) -> bool:
-        """Whether bytes are counted, for the access line."""
-        return bool(self._client)
-
 
 class FlowSide:
     """One side of a flow: the receiver of its transport."""
@@ -337,7 +332,7 @@ class FlowSide:
             service.counters.from_client += len(datagrams)
         else:
             service.counters.to_client += len(datagrams)
-        if flow.accounted:
+        if flow._client:
             self.bytes += sum(map(len, datagrams))
         target = self.other.transport
         if target is not None:
