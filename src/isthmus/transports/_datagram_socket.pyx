@@ -27,35 +27,38 @@ cdef extern from *:
     #define SIZE 65536
     #define CONTROL 128
 
-    /* One slab for the process: only the pages that datagrams reach are ever there. */
+    /* One slab for the process: only the pages that datagrams reach are ever there. Reading and sending have
+       their own messages, so that those for reading are prepared once and put right where they were used. */
     static unsigned char slab[BATCH][SIZE];
-    static union { struct cmsghdr align; char space[CONTROL]; } controls[BATCH];
-    static struct sockaddr_storage names[BATCH];
-    static struct iovec vectors[BATCH];
-    static struct mmsghdr messages[BATCH];
+    static union { struct cmsghdr align; char space[CONTROL]; } told[BATCH], controls[BATCH];
+    static struct sockaddr_storage names[BATCH], target;
+    static struct iovec into[BATCH], vectors[BATCH];
+    static struct mmsghdr received[BATCH], messages[BATCH];
+    static int used = BATCH;
 
-    static int isthmus_receive(int fd, int from) {
+    static int isthmus_receive(int fd) {
         int i, count;
-        for (i = 0; i < BATCH; i++) {
-            struct msghdr *one = &messages[i].msg_hdr;
-            vectors[i].iov_base = slab[i];
-            vectors[i].iov_len = SIZE;
-            one->msg_name = from ? &names[i] : NULL;
-            one->msg_namelen = from ? sizeof names[i] : 0;
-            one->msg_iov = &vectors[i];
+        for (i = 0; i < used; i++) {
+            struct msghdr *one = &received[i].msg_hdr;
+            into[i].iov_base = slab[i];
+            into[i].iov_len = SIZE;
+            one->msg_name = &names[i];
+            one->msg_namelen = sizeof names[i];
+            one->msg_iov = &into[i];
             one->msg_iovlen = 1;
-            one->msg_control = from ? controls[i].space : NULL;
-            one->msg_controllen = from ? CONTROL : 0;
+            one->msg_control = told[i].space;
+            one->msg_controllen = CONTROL;
             one->msg_flags = 0;
         }
-        do count = recvmmsg(fd, messages, BATCH, MSG_DONTWAIT, NULL);
+        do count = recvmmsg(fd, received, BATCH, MSG_DONTWAIT, NULL);
         while (count < 0 && errno == EINTR);
+        used = count < 0 ? 1 : count < BATCH ? count + 1 : BATCH;
         return count;
     }
 
     /* Writes who sent a datagram as datagram_socket.py says; returns its size, 0 for another family. */
     static int isthmus_peer(int i, unsigned char *peer) {
-        struct msghdr *one = &messages[i].msg_hdr;
+        struct msghdr *one = &received[i].msg_hdr;
         struct cmsghdr *extra;
         int size;
         if (names[i].ss_family == AF_INET) {
@@ -91,16 +94,16 @@ cdef extern from *:
         uint32_t scope;
         memcpy(&scope, peer + 2, 4);
         scope = ntohl(scope);
-        memset(&names[0], 0, sizeof names[0]);
-        one->msg_name = &names[0];
+        memset(&target, 0, sizeof target);
+        one->msg_name = &target;
         if (size < 22) {
-            struct sockaddr_in *name = (struct sockaddr_in *) &names[0];
+            struct sockaddr_in *name = (struct sockaddr_in *) &target;
             name->sin_family = AF_INET;
             memcpy(&name->sin_port, peer, 2);
             memcpy(&name->sin_addr, peer + 6, 4);
             one->msg_namelen = sizeof *name;
         } else {
-            struct sockaddr_in6 *name = (struct sockaddr_in6 *) &names[0];
+            struct sockaddr_in6 *name = (struct sockaddr_in6 *) &target;
             name->sin6_family = AF_INET6;
             memcpy(&name->sin6_port, peer, 2);
             memcpy(&name->sin6_addr, peer + 6, 16);
@@ -214,14 +217,14 @@ cdef extern from *:
         unsigned int msg_len
     uint8_t slab[64][65536]
     iovec vectors[64]
-    mmsghdr messages[64]
-    int isthmus_receive(int fd, int wanted_from)
+    mmsghdr received[64]
+    int isthmus_receive(int fd)
     int isthmus_peer(int i, unsigned char *peer)
     int isthmus_send(int fd, int count, const unsigned char *peer, int size)
 
 
-cdef int received(sock, bint wanted_from) except -1:
-    cdef int count = isthmus_receive(sock.fileno(), wanted_from)
+cdef int read(sock) except -1:
+    cdef int count = isthmus_receive(sock.fileno())
     if count < 0:
         if errno == EAGAIN:
             return 0
@@ -230,15 +233,15 @@ cdef int received(sock, bint wanted_from) except -1:
 
 
 def receive(sock):
-    cdef int i, count = received(sock, False)
+    cdef int i, count = read(sock)
     cdef list found = []
     for i in range(count):
-        found.append(PyBytes_FromStringAndSize(<char *> slab[i], messages[i].msg_len))
+        found.append(PyBytes_FromStringAndSize(<char *> slab[i], received[i].msg_len))
     return found
 
 
 def receive_from(sock):
-    cdef int i, size, last_size = 0, count = received(sock, True)
+    cdef int i, size, last_size = 0, count = read(sock)
     cdef uint8_t peer[38]
     cdef uint8_t last[38]
     cdef dict found = {}
@@ -257,7 +260,7 @@ def receive_from(sock):
                 found_group = []
                 found[key] = found_group
             group = <list> found_group
-        group.append(PyBytes_FromStringAndSize(<char *> slab[i], messages[i].msg_len))
+        group.append(PyBytes_FromStringAndSize(<char *> slab[i], received[i].msg_len))
     return found
 
 
