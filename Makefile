@@ -40,8 +40,9 @@ check: $(VENV)/check.stamp ## style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 
-bench: $(VENV)/test.stamp ## speed, as ratios to two haproxy hops
+bench: $(VENV)/test.stamp ## speed, as ratios to two haproxy hops, and of datagrams to two socat hops
 	$(BIN)/python bench/run.py $(ARGUMENTS)
+	$(BIN)/python bench/udp.py
 
 dist: $(VENV)/test.stamp ## source distribution and wheels, into dist
 	$(BIN)/python release/build.py dist

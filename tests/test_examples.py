@@ -143,6 +143,29 @@ def test_toml(processes: Processes, copy: Path) -> None:
         check_echo(near)
 
 
+def test_dns(processes: Processes, copy: Path) -> None:
+    """Its two services, with an echo in the place of the DNS server."""
+    web, near, dns = free_port(), free_port(), free_port()
+    echo = copy / "dns" / "echo.toml"
+    accepts = f'accept = ["udp://127.0.0.1:{dns}", "tcp://127.0.0.1:{dns}"]'
+    echo.write_text(f'[[service]]\ntype = "echo"\n{accepts}\n')
+    processes.gateway(echo).started()
+    start(
+        processes,
+        copy / "dns",
+        "server.toml",
+        {"host": "127.0.0.1", "ws.port": web, "dns": f"127.0.0.1:{dns}"},
+    )
+    start(processes, copy / "dns", "client.toml", {"dns.port": near, "server": f"127.0.0.1:{web}"})
+    check_echo(near)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(20)
+        client.connect(("127.0.0.1", near))
+        for question in (b"question", b"", bytes(4096)):
+            client.send(question)
+            assert client.recv(65_535) == question
+
+
 def test_ssh_commands(processes: Processes, certificates: Path) -> None:
     """The README's commands, with other ports; ssh itself is in tests/system/test_applications.py."""
     text = (EXAMPLES / "ssh" / "README.md").read_text()

@@ -46,6 +46,7 @@ WITHOUT_TESTS: dict[str, str] = {
     "transports/_heap.pyx": "the compiled part of heap.py",
     "transports/negotiation.py": "a protocol and its error only",
     "transports/tls_socket.py": "one of the two kinds of TLS that test_tls.py tests",
+    "transports/_datagram_socket.pyx": "the compiled twin of datagram_socket.py",
     "transports/_epoll.pyx": "the compiled twin of epoll.py",
     "transports/_stream_socket.pyx": "the compiled twin of stream_socket.py",
     "websocket/_mask.pyx": "the compiled twin of mask.py",
@@ -105,7 +106,7 @@ def test_arrows_point_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "services").rglob("*.py")), ids=name_of)
 def test_services_know_no_concrete_transport(path: Path) -> None:
     transports = {each for each in imports_of(path) if is_in(each, "transports")}
-    assert transports <= {"transports.base"}
+    assert transports <= {"transports.base", "transports.datagrams"}
 
 
 def test_the_path_of_a_byte_knows_no_http_library() -> None:

@@ -9,7 +9,7 @@ from tests.config.strategies import addresses
 
 from isthmus import uri
 from isthmus.errors import UriError
-from isthmus.uri import LATER_SCHEMES, SCHEMES, Address, parse, unparse
+from isthmus.uri import LATER_SCHEMES, SCHEMES, Address, is_multicast, parse, unparse
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,8 @@ def test_parse(text: str, address: Address | None, shown: str) -> None:
         ),
         ("ws://" + "h" * 2048, "a URI of 2053 characters is too long; at most 2048"),
         ("gopher://h", f"'gopher://h': unknown scheme gopher; known are {', '.join(SCHEMES)}"),
-        ("udp://h:1", "'udp://h:1': the scheme udp cannot be used: UDP is not supported yet"),
+        ("udp://h", "'udp://h' has no port; a udp address needs one: udp://h:PORT"),
+        ("udp://h:1/a", "'udp://h:1/a' has a path; a udp address is udp://host:port"),
         (
             "socks+ssl://h:1",
             (
@@ -159,3 +160,19 @@ def test_any_text_is_an_address_or_a_uri_error(text: str) -> None:
 def test_the_split_tells_whether_a_port_was_written() -> None:
     assert uri.split_host_port("H", "H") == ("h", None)
     assert uri.split_host_port("H:0", "H:0") == ("h", 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "multicast"),
+    [
+        ("239.1.2.3", True),
+        ("224.0.0.251", True),
+        ("ff02::fb", True),
+        ("ff02::fb%eth0", True),
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("localhost", False),
+    ],
+)
+def test_multicast_groups(host: str, multicast: bool) -> None:
+    assert is_multicast(host) is multicast

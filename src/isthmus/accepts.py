@@ -4,9 +4,12 @@ scheme           a new connection becomes
 ------------------------------------------------------------------------------------------
 tcp, unix        a `SocketIncoming`, offered to the service at once
 ssl, tls         TLS, then a `StreamIncoming`
+udp              each new sender an `UdpPeer`, offered to the service at once
 ws, http         a `Front`, shared by all accepts of the same port, told apart by Host and path
 wss, https       TLS, then the same
 stdio            one `SocketIncoming`, when the gateway starts
+
+A service of datagrams is offered each WebSocket as a `WebSocketFlowIncoming`.
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
-from isthmus.config.model import AcceptOptions, Bind, GatewayOptions, Service
-from isthmus.services.base import HttpService, StreamService
-from isthmus.transports import listen, stdio
+from isthmus.config.model import AcceptOptions, Bind, GatewayOptions, ProxyProperties, Service
+from isthmus.services import AnyService
+from isthmus.services.base import DatagramService, HttpService, StreamService
+from isthmus.transports import listen, stdio, udp_accept
 from isthmus.transports.accept import SocketIncoming, StreamIncoming
-from isthmus.transports.base import HttpHandler, Origin, peer_name
+from isthmus.transports.base import HttpHandler, Incoming, Origin, peer_name
 from isthmus.transports.cross_site import CrossSite, CrossSiteHttp
 from isthmus.transports.forwarded import client_of
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
@@ -29,6 +33,8 @@ from isthmus.transports.span.limits import Budgets
 from isthmus.transports.span.place import place_of
 from isthmus.transports.stream_socket import PlainStreamSocket
 from isthmus.transports.tcp import TcpTransport
+from isthmus.transports.udp_accept import UdpAccept
+from isthmus.transports.ws_datagrams import Freshness, WebSocketFlowIncoming
 from isthmus.uri import Address
 
 if TYPE_CHECKING:
@@ -69,13 +75,17 @@ class Accepts:
         self._loop = asyncio.get_running_loop()
         self._fronts: dict[tuple[str, int], Front] = {}
         self._listening: list[tuple[Listening, Address, Bind | None]] = []
+        self._udp: list[UdpAccept] = []
         self._standard: SocketIncoming | None = None
         self._standard_service: StreamService | None = None
 
-    def add(self, service: Service, running: StreamService | HttpService) -> None:
+    def add(self, service: Service, running: AnyService) -> None:
         """Bind the accepts of one service. Raises `BindError`, `KeystoreError` or `ConfigurationError`."""
         for address in service.accepts:
             at = service.accept_options.bind_for(address.scheme)
+            if address.kind.datagrams:
+                self._add_udp(address, at, service, cast("DatagramService", running))
+                continue
             self.lines.append(f"{address} @ {at}" if at is not None else str(address))
             if address.scheme == "stdio":
                 self._standard = SocketIncoming(self._loop, address, stdio.open_socket())
@@ -108,14 +118,21 @@ class Accepts:
             except OSError as error:
                 # Two sockets may be bound to one port, but only one of them can listen.
                 raise listen.bind_error(address, at, error) from error
+        for udp in self._udp:
+            udp.start()
         if self._standard is not None and self._standard_service is not None:
             self._standard_service.incoming(self._standard)
 
     def stop_listening(self) -> None:
-        """Close every listening socket, also those that were only bound; sessions take no new streams."""
+        """Close every listening socket, also those that were only bound, and one of udp with its last flow;
+        sessions take no new streams.
+        """
         for listening, _, _ in self._listening:
             listening.stop()
         self._listening.clear()
+        for udp in self._udp:
+            udp.stop()
+        self._udp.clear()
         for span in self.spans:
             span.go_away()
 
@@ -136,6 +153,14 @@ class Accepts:
         from isthmus.transports.original import told_by
 
         return told_by(options.trusted_sources, self._options.http_head_timeout, begin)
+
+    def _add_udp(self, address: Address, at: Bind | None, service: Service, running: DatagramService) -> None:
+        for bound in udp_accept.bind(address, at, service.accept_options):
+            udp = UdpAccept(address, bound, running.flow, running.counters)
+            self._udp.append(udp)
+            port = at.port if at is not None else address.port
+            place = at if port else udp.bound  # the kernel chose the port
+            self.lines.append(f"{address} @ {place}" if place is not None else str(address))
 
     def _stream(self, address: Address, options: AcceptOptions, service: StreamService) -> Begin:
         loop, rate = self._loop, options.tcp_maximum_outbound_rate
@@ -172,13 +197,15 @@ class Accepts:
 
         return secure
 
-    def _route(
-        self, front: Front, address: Address, service: Service, running: StreamService | HttpService
-    ) -> None:
+    def _route(self, front: Front, address: Address, service: Service, running: AnyService) -> None:
         cross_site = CrossSite(service.cross_site)
         if address.kind.stream:
-            stream = cast("StreamService", running)
             options = service.accept_options
+            if service.datagrams:
+                flows = _flows(service, running)
+                front.router.websockets.append(WebSocketRoute(address, options, flows, cross_site))
+                return
+            stream = cast("StreamService", running)
             span = self._span(address, options, stream) if options.span_mode != "never" else None
             front.router.websockets.append(
                 WebSocketRoute(address, options, stream.incoming, cross_site, span)
@@ -230,3 +257,19 @@ class Accepts:
         )
         self.bridges.append(bridge)
         return bridge
+
+
+def _flows(service: Service, running: AnyService) -> Callable[[Incoming], None]:
+    """Return what offers a WebSocket to a service of datagrams."""
+    flows, freshness = cast("DatagramService", running), freshness_of(service)
+
+    def offer(incoming: Incoming) -> None:
+        flows.flow(WebSocketFlowIncoming(incoming, freshness, flows.counters))
+
+    return offer
+
+
+def freshness_of(service: Service) -> Freshness:
+    """Return how long and how much the flows of a proxy may have waiting for a WebSocket."""
+    assert isinstance(service.properties, ProxyProperties)
+    return Freshness(service.udp.udp_maximum_delay, service.properties.maximum_pending_bytes)

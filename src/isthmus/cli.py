@@ -247,11 +247,13 @@ def proxy(
 ) -> int:
     """Join one ACCEPT to one CONNECT, without a configuration file.
 
-    Addresses are URIs: tcp, ssl, ws, wss, unix. A path in a ws or wss address names the service.
+    Addresses are URIs: tcp, udp, ssl, ws, wss, unix. A path in a ws or wss address names the service.
 
         isthmus proxy tcp://127.0.0.1:2222 wss://gw.example.com/ssh
 
         isthmus proxy ws://0.0.0.0:8080/ssh tcp://127.0.0.1:22
+
+        isthmus proxy udp://127.0.0.1:5353 wss://gw.example.com/dns
 
         ssh -o ProxyCommand='isthmus proxy - wss://gw.example.com/ssh' me@host
 

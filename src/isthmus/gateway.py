@@ -19,15 +19,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus import __version__
-from isthmus.accepts import Accepts
+from isthmus.accepts import Accepts, freshness_of
 from isthmus.config.model import AcceptOptions, ConnectOptions, GatewayConfig, Service
 from isthmus.config.proxies import Credential, Proxy, way_to
 from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
-from isthmus.services import TYPES, Surroundings
-from isthmus.services.base import HttpService, StreamService
+from isthmus.services import TYPES, AnyService, Surroundings
+from isthmus.services.base import HttpService
 from isthmus.services.proxy import ProxyRelay, ProxyService
 from isthmus.transports import epoll, heap, stdio
 from isthmus.transports.base import Connector
+from isthmus.transports.datagram_stack import datagram_connector
+from isthmus.transports.datagrams import DatagramConnector, DatagramCounters
 from isthmus.transports.event_loop import EventLoop
 from isthmus.transports.outgoing import Outgoing
 from isthmus.transports.stack import connector
@@ -59,7 +61,7 @@ class Gateway:
         self._directory = directory
         self._home = home
         self._stores: Stores | None = None
-        self._running: list[StreamService | HttpService] = []
+        self._running: list[AnyService] = []
         self._connectors: list[Connector] = []
 
     async def start(self) -> None:
@@ -68,7 +70,7 @@ class Gateway:
         Raises an `IsthmusError`, having undone what was done.
         """
         self._warn_of_certificates()
-        around = Surroundings(self._home, self._connector)
+        around = Surroundings(self._home, self._connector, self._datagram_connector)
         try:
             for service in self.config.services:
                 running = TYPES[service.type](service, around)
@@ -134,6 +136,18 @@ class Gateway:
         from isthmus.security.proxy_credentials import credentials_of
 
         return credentials_of(options, self._directory)
+
+    def _datagram_connector(self, service: Service, counters: DatagramCounters) -> DatagramConnector:
+        tls = cache(partial(self._client_tls, service))
+        return datagram_connector(
+            service.connects[0],
+            service.connect_options,
+            freshness_of(service),
+            counters,
+            lambda _: tls().current(),
+            self.config.options.tls_transport,
+            self.accepts.budgets,
+        )
 
     def _standard_finished(self, relay: ProxyRelay) -> None:
         self.failed = relay.error is not None

@@ -20,7 +20,8 @@ class Scheme:
 
     `port` is the port that is meant when none is written (None: it must be written).
     `web` says that the scheme speaks HTTP first, so that accepts share a port by Host and path.
-    `stream` says that it carries a byte stream that a proxy can join to another.
+    `stream` says that it carries a byte stream that a proxy can join to another, `datagrams` that it carries
+    messages that are whole or lost (which WebSocket can, too).
     `secure` says that TLS lies below.
     """
 
@@ -30,6 +31,7 @@ class Scheme:
     stream: bool = True
     secure: bool = False
     local: bool = False
+    datagrams: bool = False
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -38,6 +40,7 @@ SCHEMES: dict[str, Scheme] = {
         Scheme("tcp"),
         Scheme("ssl", secure=True),
         Scheme("tls", secure=True),
+        Scheme("udp", stream=False, datagrams=True),
         Scheme("ws", 80, web=True),
         Scheme("wss", 443, web=True, secure=True),
         Scheme("http", 80, web=True, stream=False),
@@ -49,7 +52,6 @@ SCHEMES: dict[str, Scheme] = {
 
 # Kaazing knows these; each is refused by name until its issue is done.
 LATER_SCHEMES: dict[str, str] = {
-    "udp": "UDP is not supported yet",
     "wse": "WebSocket emulation is not supported yet",
     "wsn": "write ws instead: a ws accept serves RFC 6455",
     "wsx": "the Kaazing extended handshake is not supported",
@@ -127,6 +129,14 @@ class Address:
         if self.scheme == "unix":
             return f"unix://{self.path}"
         return f"{self.scheme}://{self.host_port}{self.resource}{'?...' if self.query else ''}"
+
+
+def is_multicast(host: str) -> bool:
+    """Tell whether a host is the IP address of a multicast group."""
+    try:
+        return ipaddress.ip_address(host).is_multicast
+    except ValueError:
+        return False
 
 
 def parse(text: str) -> Address:

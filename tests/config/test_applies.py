@@ -23,7 +23,9 @@ ALL = {scheme: Address(scheme, "a", 1) for scheme in SCHEMES}
         ("span.carriers", {"ws", "wss"}),
         ("http.keepalive.timeout", {"ws", "wss", "http", "https"}),
         ("connect.timeout", set(SCHEMES)),
-        ("tcp.maximum.outbound.rate", set(SCHEMES) - {"unix", "stdio"}),
+        ("tcp.maximum.outbound.rate", set(SCHEMES) - {"unix", "stdio", "udp"}),
+        ("udp.bind", {"udp"}),
+        ("udp.maximum.flows", {"udp"}),
     ],
 )
 def test_an_option_applies_to_its_schemes(option: str, schemes: set[str]) -> None:
@@ -33,7 +35,7 @@ def test_an_option_applies_to_its_schemes(option: str, schemes: set[str]) -> Non
 
 def test_a_connect_comes_from_its_own_address_over_every_network_scheme() -> None:
     schemes = {scheme for scheme, address in ALL.items() if applies("tcp.bind", [address], connecting=True)}
-    assert schemes == set(SCHEMES) - {"unix", "stdio"}
+    assert schemes == set(SCHEMES) - {"unix", "stdio", "udp"}
 
 
 def test_every_option_applies_to_something() -> None:

@@ -24,7 +24,7 @@ def directory(accept: str) -> str:
     return f"<service><accept>{accept}</accept><type>directory</type>{properties}</service>"
 
 
-STREAMS = "ssl, tcp, tls, unix, ws, wss"
+STREAMS = "ssl, tcp, tls, udp, unix, ws, wss"
 
 
 @pytest.mark.parametrize(
@@ -306,3 +306,76 @@ def test_accepts_of_one_port_are_told_alike(problems_of: Problems) -> None:
     )
     (problem,) = problems_of(gateway(proxy(told, accept="ws://a:8000/one"), proxy(accept="ws://a:8000/two")))
     assert "share a:8000, but their proxy.protocol or trusted.sources differ" in problem
+
+
+DATAGRAMS = ["udp", "ws", "wss"]
+
+
+@pytest.mark.parametrize("connect", ["udp", "tcp", "ssl", "ws", "wss", "unix"])
+@pytest.mark.parametrize("accept", ["udp", "tcp", "tls", "ws", "wss", "unix"])
+def test_datagrams_and_streams_are_not_joined(
+    accept: str, connect: str, load_text: Load, problems_of: Problems
+) -> None:
+    def address(scheme: str, port: int) -> str:
+        return f"unix:///run/{port}" if scheme == "unix" else f"{scheme}://127.0.0.1:{port}"
+
+    text = gateway(proxy(accept=address(accept, 1), connect=address(connect, 2)))
+    if "udp" not in (accept, connect) or (accept in DATAGRAMS and connect in DATAGRAMS):
+        load_text(text)
+        return
+    (problem,) = problems_of(text)
+    assert "datagrams and byte streams are different things" in problem
+    assert "allowed: udp to udp, udp to ws or wss, ws or wss to udp" in problem
+
+
+def test_a_proxy_of_datagrams_takes_no_streams_beside_them(problems_of: Problems) -> None:
+    both = "<accept>ws://localhost:3/</accept>"
+    (problem,) = problems_of(gateway(proxy(both, accept="udp://localhost:1", connect="ws://localhost:2/")))
+    assert "ws://localhost:3/ stands beside a udp accept" in problem
+
+
+def test_datagrams_may_come_both_ways(load_text: Load) -> None:
+    both = "<accept>ws://localhost:3/</accept>"
+    text = gateway(proxy(both, accept="udp://localhost:1", connect="udp://localhost:2"))
+    (service,) = load_text(text).config.services
+    assert service.datagrams
+
+
+def test_udp_and_tcp_have_ports_of_their_own(load_text: Load, problems_of: Problems) -> None:
+    tcp = proxy(accept="tcp://localhost:53", connect="tcp://localhost:1")
+    udp = proxy(accept="udp://localhost:53", connect="udp://localhost:1")
+    load_text(gateway(tcp, udp))
+    (problem,) = problems_of(gateway(udp, udp))
+    assert "is bound twice" in problem
+
+
+@pytest.mark.parametrize(
+    "name", ["connect.strategy=deferred", "prepared.connection.count=3", "maximum.recovery.interval=5"]
+)
+def test_what_means_nothing_for_datagrams_is_refused(name: str, problems_of: Problems) -> None:
+    option, value = name.split("=")
+    properties = f"<properties><{option}>{value}</{option}></properties>"
+    problems = problems_of(gateway(proxy(properties, accept="udp://localhost:1")))
+    assert any(f"{option} means nothing for datagrams" in problem for problem in problems)
+
+
+def test_the_options_of_flows_are_those_of_the_udp_side(load_text: Load) -> None:
+    options = "<{0}-options><udp.maximum.flows>{1}</udp.maximum.flows></{0}-options>"
+    sides = options.format("accept", 7) + options.format("connect", 8)
+    for accept, connect, flows in (
+        ("udp://localhost:1", "ws://localhost:2/", 7),
+        ("udp://localhost:1", "udp://localhost:2", 7),
+        ("ws://localhost:1/", "udp://localhost:2", 8),
+    ):
+        (service,) = load_text(gateway(proxy(sides, accept=accept, connect=connect))).config.services
+        assert service.udp.udp_maximum_flows == flows
+
+
+@pytest.mark.parametrize("side", ["accept", "connect"])
+def test_span_cannot_be_required_of_datagrams(side: str, load_text: Load, problems_of: Problems) -> None:
+    addresses = ("ws://localhost:1/", "udp://localhost:2")
+    accept, connect = addresses if side == "accept" else addresses[::-1]
+    options = f"<{side}-options><span.mode>{{}}</span.mode></{side}-options>"
+    load_text(gateway(proxy(options.format("auto"), accept=accept, connect=connect)))
+    (problem,) = problems_of(gateway(proxy(options.format("required"), accept=accept, connect=connect)))
+    assert "span has no flows of datagrams yet" in problem

@@ -164,3 +164,14 @@ def test_what_is_no_mode() -> None:
 def test_only_a_connect_has_carriers() -> None:
     with pytest.raises(ValidationError):
         AcceptOptions.model_validate({"span.carriers": 2})
+
+
+@pytest.mark.parametrize("value", ["eth0", "10.0.0.1", "fe80::1", "br-lan", "eth0.100"])
+def test_an_interface_is_a_name_or_an_address(value: str) -> None:
+    assert AcceptOptions.model_validate({"udp.interface": value}).udp_interface == value
+
+
+@pytest.mark.parametrize("value", ["", "eth 0", "-", "a" * 65, 7])
+def test_what_is_no_interface(value: object) -> None:
+    with pytest.raises(ValidationError):
+        AcceptOptions.model_validate({"udp.interface": value})

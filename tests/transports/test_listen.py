@@ -408,10 +408,10 @@ def test_one_address_that_cannot_be_bound_undoes_the_others(monkeypatch: pytest.
 def test_localhost_on_a_machine_without_ipv6(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     real = listen._bind_one
 
-    def without(family: int, kind: int, protocol: int, target: Any) -> socket.socket:
+    def without(family: int, *rest: Any) -> socket.socket:
         if family == socket.AF_INET6:
             raise OSError(number, os.strerror(number))
-        return real(family, kind, protocol, target)
+        return real(family, *rest)
 
     monkeypatch.setattr(listen, "_bind_one", without)
     resolved(monkeypatch, "::1", "127.0.0.1")

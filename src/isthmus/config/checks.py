@@ -58,6 +58,7 @@ def check(services: Sequence[Service], file: str, lines: Lines, *, stdio: bool =
         problems += _schemes(service, index, file, lines, stdio)
         problems += _strategy(service, index, file, lines)
         problems += _trust(service, index, file, lines)
+        problems += _datagrams(service, index, file, lines)
     problems += _listeners(services, file, lines)
     return problems
 
@@ -161,6 +162,43 @@ def _trust(service: Service, index: int, file: str, lines: Lines) -> Iterator[Pr
             yield Problem(file, line, f"service/connect-options/{name}", what, allowed)
 
 
+def _datagrams(service: Service, index: int, file: str, lines: Lines) -> Iterator[Problem]:
+    """A proxy carries datagrams or streams: they cannot be joined."""
+    properties = service.properties
+    if not service.datagrams or not isinstance(properties, ProxyProperties):
+        return
+    for connect in service.connects:
+        for place, accept in enumerate(service.accepts):
+            pair = accept.scheme, connect.scheme
+            if "udp" in pair and all(scheme in ("udp", "ws", "wss") for scheme in pair):
+                continue
+            what = (
+                f"{accept} cannot be joined to {connect}: datagrams and byte streams are different things"
+                if "udp" in pair
+                else f"{accept} stands beside a udp accept: a proxy carries datagrams or streams, not both"
+            )
+            allowed = "udp to udp, udp to ws or wss, ws or wss to udp; one service for each kind of traffic"
+            line = line_of(lines, "service", index, "accept", place)
+            yield Problem(file, line, "service/accept", what, allowed)
+    for name, value in (
+        ("connect.strategy", properties.connect_strategy not in (None, "immediate")),
+        ("prepared.connection.count", properties.prepared_connection_count),
+        ("maximum.recovery.interval", properties.maximum_recovery_interval),
+    ):
+        if value:
+            line = line_of(lines, "service", index, "properties", name)
+            what = f"{name} means nothing for datagrams: a flow begins with its first one"
+            yield Problem(file, line, f"service/properties/{name}", what, "leave it out")
+    for section, options in (
+        ("accept-options", service.accept_options),
+        ("connect-options", service.connect_options),
+    ):
+        if options.span_mode == "required":
+            line = line_of(lines, "service", index, section, "span.mode")
+            what = "span has no flows of datagrams yet: each has a WebSocket of its own"
+            yield Problem(file, line, f"service/{section}/span.mode", what, "auto or never")
+
+
 @dataclass(frozen=True, slots=True)
 class _Listener:
     accept: Address
@@ -195,9 +233,9 @@ class _Listeners:
 
     def __init__(self) -> None:
         self._local: dict[str, _Listener] = {}
-        self._binds: dict[Bind, _Listener] = {}
-        self._routes: dict[tuple[Bind, bool, str, str], _Listener] = {}
-        self._families: dict[tuple[int, int, bool], _Listener] = {}
+        self._binds: dict[tuple[bool, Bind], _Listener] = {}
+        self._routes: dict[tuple[bool, Bind, bool, str, str], _Listener] = {}
+        self._families: dict[tuple[bool, int, int, bool], _Listener] = {}
 
     def add(self, mine: _Listener) -> tuple[str, str] | None:
         """Add one more; return what is wrong and what is allowed where it cannot be with those before."""
@@ -209,8 +247,9 @@ class _Listeners:
             return None
         if bind.port == 0:  # each gets a port of its own
             return None
-        other = self._binds.setdefault(bind, mine)
-        same_route = self._routes.setdefault((bind, *mine.route), mine)
+        datagrams = accept.kind.datagrams  # the ports of UDP are others than those of TCP
+        other = self._binds.setdefault((datagrams, bind), mine)
+        same_route = self._routes.setdefault((datagrams, bind, *mine.route), mine)
         if other is mine:
             return self._beside(mine)
         if accept.kind.secure != other.accept.kind.secure:
@@ -234,8 +273,9 @@ class _Listeners:
         """Every address and one of them cannot be listened on at once."""
         if not mine.family:
             return None
-        self._families.setdefault((mine.bind.port, mine.family, mine.wild), mine)
-        other = self._families.get((mine.bind.port, mine.family, not mine.wild))
+        place = mine.accept.kind.datagrams, mine.bind.port, mine.family
+        self._families.setdefault((*place, mine.wild), mine)
+        other = self._families.get((*place, not mine.wild))
         if other is None:
             return None
         what = f"{mine.accept} listens on {mine.bind}, {other} on {other.bind}: one is every address"

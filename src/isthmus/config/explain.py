@@ -31,7 +31,7 @@ from isthmus.config.model import (
 )
 from isthmus.config.proxies import way_to
 from isthmus.errors import ConfigurationError, Problem
-from isthmus.uri import Address
+from isthmus.uri import Address, is_multicast
 
 Level = Literal["ERROR", "WARN", "HINT"]
 _LEVELS: tuple[Level, ...] = ("ERROR", "WARN", "HINT")
@@ -204,7 +204,7 @@ class _Notes:
             return
         bind = listens_on(service, accept)
         bound = service.accept_options.bind_for(accept.scheme) is not None
-        if not self.machine.has(bind.host):
+        if not self.machine.has(bind.host) and not (accept.kind.datagrams and is_multicast(bind.host)):
             via = f" @ {bind}" if bound else " and no bind maps it"
             what = f"this machine does not have the address {bind.host} of {accept}{via}"
             allowed = (
@@ -235,13 +235,15 @@ class _Notes:
 
     def origin(self, service: Service, index: int) -> Iterator[Note]:
         """Can a connect come from where it should, and do constraints mean anything?"""
-        local = service.connect_options.tcp_bind
-        if local is not None and not self.machine.has(local.host):
-            line = self.loaded.line("service", index, "connect-options", "tcp.bind")
-            what = f"this machine does not have the address {local.host}, which connections are to come from"
-            yield self.note(
-                "WARN", line, "service/connect-options/tcp.bind", what, "an address of this machine"
-            )
+        options = service.connect_options
+        for name, local in (("tcp.bind", options.tcp_bind), ("udp.bind", options.udp_bind)):
+            if local is not None and not self.machine.has(local.host):
+                line = self.loaded.line("service", index, "connect-options", name)
+                what = (
+                    f"this machine does not have the address {local.host}, which connections are to come from"
+                )
+                element = f"service/connect-options/{name}"
+                yield self.note("WARN", line, element, what, "an address of this machine")
         if service.cross_site and not any(accept.kind.web for accept in service.accepts):
             line = self.loaded.line("service", index, "cross-site-constraint", 0, "allow-origin")
             what = "the constraint has no effect: no accept of this service is for browsers"

@@ -192,6 +192,12 @@ def _carriers(value: Any) -> int:
     return units.count(value)
 
 
+def _interface(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", value):
+        return value
+    raise NotAllowed(f"{shown(value)} is not a network interface", "its name (eth0) or an IP address of it")
+
+
 Uri = Annotated[Address, BeforeValidator(_address)]
 BindValue = Annotated[Bind, BeforeValidator(_bind)]
 LocalBindValue = Annotated[Bind, BeforeValidator(_local_bind)]
@@ -300,9 +306,29 @@ class SpanOptions(TlsOptions):
     """The most that one stream may have under way towards this side."""
 
 
-class AcceptOptions(SpanOptions):
+class UdpOptions(Section):
+    """Options of udp that an accept and a connect share (docs/udp.md)."""
+
+    udp_interface: Annotated[str, BeforeValidator(_interface)] | None = Field(None, alias="udp.interface")
+    """The network interface for a multicast group: a name or an address of it. None: the kernel chooses."""
+    udp_multicast_ttl: Count = Field(1, alias="udp.multicast.ttl", ge=0, le=255)
+    """How many networks a datagram to a group may cross (isthmus)."""
+    udp_multicast_loop: Literal["enabled", "disabled"] = Field("enabled", alias="udp.multicast.loop")
+    """Whether this machine sees what it sends to a group (isthmus)."""
+    udp_inactivity_timeout: Duration = Field(60.0, alias="udp.inactivity.timeout", gt=0)
+    """After how long without a datagram, either way, a flow ends (isthmus)."""
+    udp_maximum_flows: Count = Field(10_000, alias="udp.maximum.flows", ge=1, le=1_000_000)
+    """Flows of one service; one more ends the idlest (isthmus)."""
+    udp_maximum_flow_rate: Count = Field(1_000, alias="udp.maximum.flow.rate", ge=1, le=1_000_000)
+    """New flows in a second, and at once; datagrams that would begin more are dropped (isthmus)."""
+    udp_maximum_delay: Duration = Field(0.05, alias="udp.maximum.delay", gt=0)
+    """How long a datagram may wait for a WebSocket that takes no more; then it is dropped (isthmus)."""
+
+
+class AcceptOptions(UdpOptions, SpanOptions):
     """`accept-options` of a service (or of `service-defaults`)."""
 
+    udp_bind: BindValue | None = Field(None, alias="udp.bind")
     tcp_bind: BindValue | None = Field(None, alias="tcp.bind")
     ssl_bind: BindValue | None = Field(None, alias="ssl.bind")
     tls_bind: BindValue | None = Field(None, alias="tls.bind")
@@ -335,7 +361,7 @@ class AcceptOptions(SpanOptions):
         return bind
 
 
-class ConnectOptions(SpanOptions):
+class ConnectOptions(UdpOptions, SpanOptions):
     """`connect-options` of a service (or of `service-defaults`)."""
 
     span_carriers: Annotated[int, BeforeValidator(_carriers)] = Field(0, alias="span.carriers")
@@ -355,6 +381,8 @@ class ConnectOptions(SpanOptions):
     websocket_inactivity_timeout: Duration = Field(0.0, alias="ws.inactivity.timeout", ge=0)
     tcp_bind: LocalBindValue | None = Field(None, alias="tcp.bind")
     """The local address of outgoing connections. None: the kernel chooses."""
+    udp_bind: LocalBindValue | None = Field(None, alias="udp.bind")
+    """The local address of outgoing flows; with a port there can be one flow at a time (isthmus)."""
     tcp_transport: Proxies | None = Field(None, alias="tcp.transport")
     """Proxies on the way; see `config.proxies.way_to`. None: what the environment says."""
     ssl_transport: Proxies | None = Field(None, alias="ssl.transport")
@@ -481,6 +509,18 @@ class Service(Section):
     accept_options: AcceptOptions = Field(default_factory=AcceptOptions, alias="accept-options")
     connect_options: ConnectOptions = Field(default_factory=ConnectOptions, alias="connect-options")
     cross_site: tuple[CrossSiteConstraint, ...] = Field((), alias="cross-site-constraint")
+
+    @property
+    def datagrams(self) -> bool:
+        """Whether a proxy carries datagrams and not streams: then each of its WebSockets is a flow."""
+        return self.type == "proxy" and any(each.kind.datagrams for each in (*self.accepts, *self.connects))
+
+    @property
+    def udp(self) -> UdpOptions:
+        """The options of its flows: those of the side that is udp, of the accept where both are."""
+        return (
+            self.accept_options if any(each.kind.datagrams for each in self.accepts) else self.connect_options
+        )
 
 
 class Keystore(Section):

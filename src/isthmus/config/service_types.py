@@ -18,13 +18,13 @@ class ServiceType:
     connects: bool
 
 
-_STREAMS = frozenset(name for name, scheme in SCHEMES.items() if scheme.stream)
+_CARRIED = frozenset(name for name, scheme in SCHEMES.items() if scheme.stream or scheme.datagrams)
 
 SERVICE_TYPES: dict[str, ServiceType] = {
     kind.name: kind
     for kind in (
-        ServiceType("proxy", ProxyProperties, _STREAMS, connects=True),
-        ServiceType("echo", EchoProperties, _STREAMS, connects=False),
+        ServiceType("proxy", ProxyProperties, _CARRIED, connects=True),
+        ServiceType("echo", EchoProperties, _CARRIED, connects=False),
         ServiceType("directory", DirectoryProperties, frozenset(("http", "https")), connects=False),
     )
 }

@@ -40,7 +40,6 @@ _NO_HTTP_CLIENT = "isthmus sends no HTTP requests other than WebSocket handshake
 _BOTH_OPTIONS = {
     **dict.fromkeys(("pipe.transport", "udp.transport", "ws.transport"), Refusal(_NO_TRANSPORT)),
     "ssl.encryption": Refusal("TLS without encryption does not exist here", _one_of("enabled")),
-    "udp.interface": Refusal("UDP is not supported yet"),
 }
 
 ELEMENTS: dict[str, dict[str, Refusal]] = {
@@ -68,7 +67,6 @@ ELEMENTS: dict[str, dict[str, Refusal]] = {
         "http.server.header": Refusal(
             "isthmus does not let the Server header be chosen yet", _one_of("enabled")
         ),
-        "udp.bind": Refusal("UDP is not supported yet"),
         "pipe.bind": Refusal("write unix:///path instead of pipe"),
     },
     "connect-options": {

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.config.model import Service
-from isthmus.services.base import HttpService, StreamService
+from isthmus.services.base import DatagramService, HttpService, StreamService
 from isthmus.services.echo import EchoService
+from isthmus.services.flows import FlowService
 from isthmus.services.proxy import ProxyService
 from isthmus.transports.base import Connector
+from isthmus.transports.datagrams import DatagramConnector, DatagramCounters
+
+AnyService = StreamService | DatagramService | HttpService
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +29,14 @@ class Surroundings:
     """The GATEWAY_HOME, whose `web` folder is served."""
     connector: Callable[[Service], Connector]
     """Makes what reaches a service's destination."""
+    datagram_connector: Callable[[Service, DatagramCounters], DatagramConnector]
+    """Makes what makes the far sides of a service's flows."""
 
 
-def _proxy(service: Service, around: Surroundings) -> ProxyService:
+def _proxy(service: Service, around: Surroundings) -> ProxyService | FlowService:
+    if service.datagrams:
+        counters = DatagramCounters()
+        return FlowService(service, around.datagram_connector(service, counters), counters)
     return ProxyService(service, around.connector(service))
 
 
@@ -42,7 +51,7 @@ def _directory(service: Service, around: Surroundings) -> HttpService:
     return DirectoryService(service, around.home)
 
 
-TYPES: dict[str, Callable[[Service, Surroundings], StreamService | HttpService]] = {
+TYPES: dict[str, Callable[[Service, Surroundings], AnyService]] = {
     "proxy": _proxy,
     "echo": _echo,
     "directory": _directory,

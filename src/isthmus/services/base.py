@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from isthmus.transports.base import Incoming
+from isthmus.transports.datagrams import DatagramCounters, DatagramIncoming
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -31,6 +32,27 @@ class StreamService(Protocol):
 
     def connections(self) -> int:
         """Return how many connections are open."""
+
+
+@runtime_checkable
+class DatagramService(Protocol):
+    """A service whose accepts are udp, or WebSockets that carry datagrams: `proxy`, `echo`."""
+
+    @property
+    def counters(self) -> DatagramCounters:
+        """What its transports count into."""
+
+    def flow(self, incoming: DatagramIncoming) -> None:
+        """Answer a new flow, now or later (see `DatagramIncoming`). Must not block."""
+
+    async def start(self) -> None:
+        """As `StreamService.start`."""
+
+    async def stop(self, deadline: float) -> None:
+        """As `StreamService.stop`; flows have no end of their own, so a silence of all of them is one."""
+
+    def connections(self) -> int:
+        """Return how many flows there are."""
 
 
 @runtime_checkable

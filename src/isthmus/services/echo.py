@@ -1,4 +1,7 @@
-"""`echo`: sends back what it receives (Kaazing's `echo`), `repeat` times each."""
+"""`echo`: sends back what it receives (Kaazing's `echo`), `repeat` times each.
+
+Datagrams go to and fro as those of a proxy do (`services.flows`), with the gateway itself as the far side.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from collections import deque
 from isthmus import access
 from isthmus.config.model import EchoProperties, Service
 from isthmus.errors import ConnectError
+from isthmus.services.flows import FlowService
+from isthmus.services.loopback import LoopbackConnector
 from isthmus.transports.base import Incoming, Transport
+from isthmus.transports.datagrams import DatagramCounters, DatagramIncoming
 
 
 class EchoService:
@@ -24,9 +30,19 @@ class EchoService:
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self.counters = DatagramCounters()
+        address = next((each for each in service.accepts if each.kind.datagrams), None)
+        loopback = None if address is None else LoopbackConnector(address, properties.repeat)
+        self._flows = None if loopback is None else FlowService(service, loopback, self.counters)
 
     async def start(self) -> None:
         """Nothing to prepare."""
+
+    def flow(self, incoming: DatagramIncoming) -> None:
+        if self._flows is None:
+            incoming.refuse(ConnectError(f"{self.name}: it has no udp accept"))
+        else:
+            self._flows.flow(incoming)
 
     def incoming(self, incoming: Incoming) -> None:
         if self._stopping:
@@ -39,6 +55,8 @@ class EchoService:
 
     async def stop(self, deadline: float) -> None:
         self._stopping = True
+        if self._flows is not None:
+            await self._flows.stop(deadline)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), deadline)
         for echo in list(self.echoes):
@@ -46,7 +64,7 @@ class EchoService:
         await asyncio.sleep(0)
 
     def connections(self) -> int:
-        return len(self.echoes)
+        return len(self.echoes) + (0 if self._flows is None else self._flows.connections())
 
     def echo_finished(self, echo: Echo) -> None:
         """A connection is over."""

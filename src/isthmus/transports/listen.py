@@ -14,6 +14,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable
+from typing import Any
 
 from isthmus.config.model import Bind
 from isthmus.errors import BindError
@@ -23,6 +24,8 @@ from isthmus.transports.stream_socket import PlainStreamSocket
 from isthmus.uri import Address
 
 log = logging.getLogger(__name__)
+
+Prepare = Callable[[socket.socket, tuple[Any, ...]], None]
 
 _ACCEPTS_AT_A_TIME = 64
 _PAUSE_SECONDS = 1.0
@@ -159,17 +162,24 @@ def bind(address: Address, at: Bind | None) -> list[socket.socket]:
     """
     if address.scheme == "unix":
         return [_bind_unix(address)]
+    return bind_sockets(address, at, socket.SOCK_STREAM, lambda sock, _: _prepare(sock))
+
+
+def bind_sockets(address: Address, at: Bind | None, kind: int, prepare: Prepare) -> list[socket.socket]:
+    """Bind a socket on each address of a network accept; `prepare` sets what it needs before. Raises
+    `BindError`.
+    """
     host, port = (at.host, at.port) if at is not None else (address.host, address.port)
     try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        infos = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise bind_error(address, at, error) from error
     sockets: list[socket.socket] = []
     try:
-        for family, kind, protocol, _, target in dict.fromkeys(infos):
+        for family, _, protocol, _, target in dict.fromkeys(infos):
             # A name such as localhost may have an IPv6 address on a machine without IPv6.
             try:
-                sockets.append(_bind_one(family, kind, protocol, target))
+                sockets.append(_bind_one(family, kind, protocol, target, prepare))
             except OSError as error:
                 if len(infos) == 1 or target[0] != "::1" or error.errno not in _NO_SUCH_ADDRESS:
                     raise
@@ -181,14 +191,20 @@ def bind(address: Address, at: Bind | None) -> list[socket.socket]:
     return sockets
 
 
-def _bind_one(family: int, kind: int, protocol: int, target: object) -> socket.socket:
+def _prepare(bound: socket.socket) -> None:
+    stream_socket.prepare(bound)  # handed down to what is accepted
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
+def _bind_one(
+    family: int, kind: int, protocol: int, target: tuple[Any, ...], prepare: Prepare
+) -> socket.socket:
     bound = socket.socket(family, kind, protocol)
     try:
-        stream_socket.prepare(bound)  # handed down to what is accepted
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        prepare(bound, target)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(target)  # type: ignore[arg-type]
+        bound.bind(target)
     except OSError:
         bound.close()
         raise
@@ -264,7 +280,7 @@ def _bind_hint(address: Address, at: Bind | None, error: OSError) -> str:
         case errno.EADDRINUSE if scheme == "unix":
             return f"another process listens on {address.path}; stop it or choose another path"
         case errno.EADDRINUSE:
-            holder = _holder(port)
+            holder = _holder(port, "udp" if scheme == "udp" else "tcp")
             return (
                 f"port {port} is in use{f' by {holder}' if holder else ''}; "
                 f"stop that process or choose another port with <{scheme}.bind> in accept-options"
@@ -273,15 +289,16 @@ def _bind_hint(address: Address, at: Bind | None, error: OSError) -> str:
             return f"check the address of the accept {address}"
 
 
-def _holder(port: int) -> str:
-    """Return who listens on a TCP port, as `name (pid N)`; empty when that cannot be known."""
+def _holder(port: int, kind: str = "tcp") -> str:
+    """Return who listens on a TCP or UDP port, as `name (pid N)`; empty when that cannot be known."""
     import psutil
 
     try:
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,)
+        for connection in psutil.net_connections(kind):
+            waits = connection.status == psutil.CONN_LISTEN if kind == "tcp" else not connection.raddr
+            listens = waits and connection.laddr[1:2] == (port,)
             if listens and connection.pid:
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except (psutil.Error, OSError) as error:
-        log.debug("cannot find who holds port %d: %s", port, error)
+        log.debug("cannot find who holds %s port %d: %s", kind, port, error)
     return ""

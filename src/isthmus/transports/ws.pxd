@@ -1,5 +1,7 @@
 # The C types of ws.py, for Cython; ws.py itself is ordinary Python and runs without them.
 
+cimport cython
+
 from isthmus.websocket.connection cimport Connection
 
 cdef int _LOOKS, _NOT_READING
@@ -23,7 +25,19 @@ cdef class WebSocketTransport:
     cdef bint _peer_closed
     cdef bint _answered
     cdef bint _below_ended
+    cdef list _messages
+    cdef object _part
+    cdef Py_ssize_t _maximum_message
 
     cpdef data_received(self, data)
     cpdef message_data(self, data, bint final)
     cpdef write(self, data)
+
+    @cython.locals(part=bytearray)
+    cdef _gather(self, data, bint final)
+
+    @cython.locals(messages=list)
+    cdef _tell_messages(self)
+
+    @cython.locals(taken=Py_ssize_t, size=Py_ssize_t, buffers=list)
+    cpdef Py_ssize_t write_messages(self, list messages) except -1

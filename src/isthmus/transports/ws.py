@@ -7,6 +7,8 @@ A WebSocket has no half-close, so Close stands for the end of input (design: "la
     Close without code, with 1000, or 1001 from a client        eof_received
     Close with another code, connection lost without Close      connection_lost(StreamReset)
 
+For a flow of datagrams `gather_messages` keeps the boundaries: one message is one datagram.
+
 After one direction has ended the other goes on, as long as something moves at least every `close_timeout`
 seconds. Until then, with an `inactivity_timeout`, a peer that is silent is pinged and at last given up.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 from isthmus.errors import ConnectError, StreamCut, StreamReset
 from isthmus.transports.base import Receiver, Transport, peer_name
@@ -40,6 +42,15 @@ _CLIENT_WAITS_FOR_SERVER = 2.0
 _LOOKS = 4
 """How often in each inactivity timeout a WebSocket is looked at."""
 _NOT_READING = -1
+_GATHERED = 64 * 1024
+"""Bytes of messages that are written at a time, at least."""
+
+
+class MessageReceiver(Receiver, Protocol):
+    """What is above a WebSocket whose messages are datagrams."""
+
+    def messages_received(self, messages: list[bytes]) -> None:
+        """Whole messages came, at least one; the list is the callee's."""
 
 
 class WebSocketTransport:
@@ -56,6 +67,9 @@ class WebSocketTransport:
         "_heard",
         "_inactivity_timeout",
         "_inactivity_timer",
+        "_maximum_message",
+        "_messages",
+        "_part",
         "_peer_closed",
         "_progress",
         "_queued",
@@ -90,6 +104,9 @@ class WebSocketTransport:
         self._inactivity_timer: asyncio.TimerHandle | None = None
         self._heard = 0  # something came since the inactivity timer was set
         self._silent = 0  # how often it rang in a row without that; below 0 while we do not read
+        self._messages: list[bytes] | None = None  # whole messages of the read that is under way
+        self._part: bytearray | None = None  # of a message that has not ended
+        self._maximum_message = 0
 
     def start(self, receiver: Receiver) -> None:
         """Begin: become the receiver of what is below and tell `receiver` `connection_made`."""
@@ -98,6 +115,14 @@ class WebSocketTransport:
         if self._inactivity_timeout > 0:
             self._watch_for_life()
         receiver.connection_made(self)
+
+    def gather_messages(self, maximum: int) -> None:
+        """From now on tell the receiver, which is a `MessageReceiver`, whole messages, not their pieces.
+
+        A message above `maximum` bytes comes as its first `maximum + 1`.
+        """
+        self._messages = []
+        self._maximum_message = maximum
 
     # --- from below
 
@@ -113,6 +138,8 @@ class WebSocketTransport:
             self._give_up(
                 self._connection.fail(error), StreamReset(f"the WebSocket peer broke the protocol: {error}")
             )
+        if self._messages:
+            self._tell_messages()
 
     def eof_received(self) -> None:
         self._below_ended = True
@@ -146,13 +173,37 @@ class WebSocketTransport:
         receiver = self._receiver
         size = len(data)
         self._progress += size
-        if size and receiver is not None and not self._closing:
+        if self._messages is not None:
+            self._gather(data, final)
+        elif size and receiver is not None and not self._closing:
             receiver.data_received(data)
+
+    def _gather(self, data: memoryview, final: bool) -> None:
+        part = self._part
+        if self._messages is None:
+            return
+        if part is None and final and len(data) <= self._maximum_message:
+            self._messages.append(bytes(data))
+            return
+        if part is None:
+            part = self._part = bytearray()
+        part += data[: self._maximum_message + 1 - len(part)]
+        if final:
+            self._messages.append(bytes(part))
+            self._part = None
+
+    def _tell_messages(self) -> None:
+        messages, self._messages = self._messages, []
+        receiver = self._receiver
+        if messages and receiver is not None and not self._closing:
+            cast("MessageReceiver", receiver).messages_received(messages)
 
     def pong_received(self, payload: bytes) -> None:
         """A sign of life, nothing more."""
 
     def close_received(self, code: int | None, reason: str) -> None:
+        if self._messages:
+            self._tell_messages()
         self._peer_closed = True
         self._answered = self._eof_sent
         in_order = code in (None, CloseCode.NORMAL) or (
@@ -188,6 +239,30 @@ class WebSocketTransport:
     def writelines(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
         for part in parts:
             self.write(part)
+
+    def write_messages(self, messages: list[bytes]) -> int:
+        """Send each as one binary message, many in one system call, until something is unsent.
+
+        Returns how many were taken. Each is at most 64 KiB.
+        """
+        taken = size = 0
+        buffers: list[bytes | bytearray | memoryview] = []
+        for message in messages:
+            if self._receiver is None:
+                break
+            buffers += self._connection.send_data(message)
+            taken += 1
+            size += len(message)
+            if size >= _GATHERED:
+                self._below.write(b"".join(buffers))
+                self._progress += size
+                buffers, size = [], 0
+                if self._below.unsent():
+                    return taken
+        if buffers:
+            self._progress += size
+            self._below.write(buffers[0] if len(buffers) == 1 else b"".join(buffers))
+        return taken
 
     def write_eof(self) -> None:
         if self._eof_sent or self._receiver is None:

@@ -1,0 +1,12 @@
+# The C types of udp_connect.py, for Cython; udp_connect.py itself is ordinary Python and runs without them.
+
+
+cdef class UdpTransport:
+    cdef object _loop
+    cdef object _socket
+    cdef object _receiver
+    cdef object _counters
+    cdef object _group
+
+    cpdef ready(self, int events)
+    cpdef send(self, list datagrams)
