@@ -14,7 +14,7 @@ MAXIMUM_LINES = 550
 
 # Arrows point one way: each layer may import itself and what stands before it (design, section 2).
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "uri", "access", "__init__"),
+    ("errors", "identity", "uri", "access", "__init__"),
     ("config",),
     ("websocket",),
     ("span",),
@@ -33,7 +33,8 @@ ONLY: dict[str, tuple[str, ...]] = {
     "config": ("config", "errors", "uri"),
     "websocket": ("websocket", "errors"),
     "span": ("span", "websocket", "errors"),
-    "security": ("security", "errors", "uri", "config.model"),
+    "security": ("security", "errors", "identity", "uri", "config.model", "config.realm"),
+    "identity": (),
     "home": ("errors",),
 }
 

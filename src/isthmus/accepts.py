@@ -19,6 +19,7 @@ from isthmus.config.model import AcceptOptions, Bind, GatewayOptions, Service
 from isthmus.services.base import HttpService, StreamService
 from isthmus.transports import listen, stdio
 from isthmus.transports.accept import SocketIncoming, StreamIncoming
+from isthmus.transports.authentication import Guard, GuardedHttp
 from isthmus.transports.base import HttpHandler
 from isthmus.transports.cross_site import CrossSite, CrossSiteHttp
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
@@ -43,11 +44,17 @@ ServerTls = Callable[[Address, AcceptOptions], "Callable[[], Certificates]"]
 class Accepts:
     """The accepts of one gateway: `add` each service (which binds), then `listen`, later `stop_listening`.
 
-    `server_tls` returns what a secure accept is to ask, at each connection, for the certificates to show.
+    `server_tls` returns what a secure accept is to ask, at each connection, for the certificates to show;
+    `guard` who decides who may use a service, None where everybody may.
     Must be used on the running loop.
     """
 
-    def __init__(self, options: GatewayOptions, server_tls: ServerTls) -> None:
+    def __init__(
+        self,
+        options: GatewayOptions,
+        server_tls: ServerTls,
+        guard: Callable[[Service], Guard | None] = lambda _: None,
+    ) -> None:
         self.lines: list[str] = []
         """One for each accept, as start-up shows them: `uri` or `uri @ bind`."""
         self.bridges: list[HttpBridge] = []
@@ -57,6 +64,7 @@ class Accepts:
         """What the streams of all accepts and connects share."""
         self._options = options
         self._server_tls = server_tls
+        self._guard = guard
         self._loop = asyncio.get_running_loop()
         self._fronts: dict[tuple[str, int], Front] = {}
         self._listening: list[tuple[Listening, Address, Bind | None]] = []
@@ -157,17 +165,19 @@ class Accepts:
     def _route(
         self, front: Front, address: Address, service: Service, running: StreamService | HttpService
     ) -> None:
-        cross_site = CrossSite(service.cross_site)
+        cross_site, guard = CrossSite(service.cross_site), self._guard(service)
         if address.kind.stream:
             stream = cast("StreamService", running)
             options = service.accept_options
             span = self._span(address, options, stream) if options.span_mode != "never" else None
             front.router.websockets.append(
-                WebSocketRoute(address, options, stream.incoming, cross_site, span)
+                WebSocketRoute(address, options, stream.incoming, cross_site, span, guard)
             )
             return
         options, http = service.accept_options, cast("HttpService", running)
-        if cross_site:
+        if guard is not None:
+            http = GuardedHttp(http, guard)
+        if cross_site:  # outside, as a browser asks what it may do before anybody has logged in
             http = CrossSiteHttp(http, cross_site)
         front.router.https.append(HttpRoute(address, http, options.tcp_maximum_outbound_rate))
         if front.bridge is None:

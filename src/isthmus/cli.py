@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, ParamSpec
@@ -221,6 +222,10 @@ def proxy(
     password_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with the password of --keystore.")
     ] = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Token, or user:password, to show a wss CONNECT. Read again."),
+    ] = None,
     connect_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.001, help="How long reaching CONNECT may take.")
     ] = 10.0,
@@ -261,7 +266,9 @@ def proxy(
         source,
         destination,
         connect_options=ConnectOptions(
-            connect_timeout=connect_timeout, verify_server="none" if insecure else "required"
+            connect_timeout=connect_timeout,
+            verify_server="none" if insecure else "required",
+            authorization_file=credentials,
         ),
         security=Security(
             keystore=store(keystore, key_file=key_file, password_file=password_file),
@@ -336,6 +343,37 @@ def convert(file: ConfigurationFile, settings: Settings = None, log_level: LogLe
     from isthmus.config import load, toml
 
     typer.echo(toml.dumps(load(file, _settings(settings))), nl=False)
+    return 0
+
+
+@app.command()
+@_reported
+def password(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The password file; made if it is not there.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="Whose password it is.")],
+    role: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROLE", help="A role of the user, any number; without, they stay as they are."),
+    ] = None,
+    log_level: LogLevel = None,
+) -> int:
+    """Set a user's password in a password file, hashed with argon2. Asks for it, or reads a line of stdin.
+
+    isthmus password conf/users joe --role AUTHORIZED
+    """
+    console.start(_levels(log_level))
+    from isthmus.security import password_file
+
+    if sys.stdin.isatty():
+        secret = typer.prompt(f"Password of {user}", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        secret = sys.stdin.readline().rstrip("\r\n")
+    if not secret:
+        raise ConfigurationError(
+            "there is no password", hint="type one, or give it as a line of standard input"
+        )
+    new = password_file.set_password(file, user, secret, tuple(role) if role else None)
+    typer.echo(f"{file}: {user} is {'added' if new else 'changed'}")
     return 0
 
 

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 
 from isthmus.errors import ConnectError
+from isthmus.identity import ANONYMOUS
 from isthmus.transports.base import Receiver, Transport, peer_name
 from isthmus.transports.rate import RateLimit, limited
 from isthmus.transports.stream_socket import PlainStreamSocket, StreamSocket
@@ -28,6 +29,7 @@ class SocketIncoming:
     __slots__ = ("_loop", "_rate", "_socket", "address", "gone")
 
     early = True
+    identity = ANONYMOUS
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class StreamIncoming:
     __slots__ = ("_gone", "_lost", "_offer", "_rate", "_transport", "address", "gone")
 
     early = True
+    identity = ANONYMOUS
 
     def __init__(self, address: Address, offer: Offer, rate: int | None = None) -> None:
         self.address = address

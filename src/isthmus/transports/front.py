@@ -5,6 +5,7 @@
     a WebSocket that offers span     a ws accept, same path    101: it carries a session (span.mode)
     a WebSocket                      a ws accept, same path    the service's answer: 101, 502, 503, 504
     a WebSocket, foreign Origin      a ws accept               403, unless a cross-site-constraint allows it
+    a WebSocket, of a realm          a ws accept               401, 403, 429 or 503, until a login is right
     a WebSocket, wrongly             a ws accept               400, 405, 426 or 505, as RFC 6455 4.2.2 says
     anything else                    an http accept above it   whatever that service says
     anything                         neither                   404
@@ -19,11 +20,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from isthmus.config.model import AcceptOptions
 from isthmus.errors import ConnectError
+from isthmus.identity import ANONYMOUS, Identity
 from isthmus.span.frames import SUBPROTOCOL
+from isthmus.transports.authentication import Authentication, Guard
 from isthmus.transports.base import HttpHandler, Incoming, Receiver, Transport, peer_name
 from isthmus.transports.cross_site import CrossSite, without_default_port
 from isthmus.transports.rate import limited
@@ -65,6 +69,8 @@ class WebSocketRoute:
     """Pages of which other sites may come in: of none."""
     span: SpanAccept | None = None
     """Who takes WebSockets that carry span; None: span is not spoken here."""
+    guard: Guard | None = None
+    """Who decides who comes in. None: everybody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +206,10 @@ class FirstRequest:
         if self._reader.rest:
             raise HandshakeError(400, "data before the handshake was answered")
         transport = self._end()
-        transport.pause_reading()
-        incoming = WebSocketIncoming(route, upgrade, transport)
-        transport.set_receiver(incoming)
-        route.offer(incoming)
+        if route.guard is None:
+            _offer(route, upgrade, transport, ANONYMOUS)
+        else:
+            Authentication(transport, partial(_offer, route, upgrade)).start(route.guard, upgrade.request)
 
     def _carry(self, route: WebSocketRoute, span: SpanAccept, upgrade: Upgrade) -> None:
         if self._reader.rest:
@@ -238,16 +244,30 @@ class FirstRequest:
         return transport
 
 
+def _offer(route: WebSocketRoute, upgrade: Upgrade, transport: Transport, identity: Identity) -> None:
+    transport.pause_reading()
+    incoming = WebSocketIncoming(route, upgrade, transport, identity)
+    transport.set_receiver(incoming)
+    route.offer(incoming)
+
+
 class WebSocketIncoming:
     """A right WebSocket handshake, offered to a service, not answered yet."""
 
-    __slots__ = ("_gone", "_lost", "_route", "_transport", "_upgrade", "address", "gone")
+    __slots__ = ("_gone", "_lost", "_route", "_transport", "_upgrade", "address", "gone", "identity")
 
     early = False
 
-    def __init__(self, route: WebSocketRoute, upgrade: Upgrade, transport: Transport) -> None:
+    def __init__(
+        self,
+        route: WebSocketRoute,
+        upgrade: Upgrade,
+        transport: Transport,
+        identity: Identity = ANONYMOUS,
+    ) -> None:
         self.address = route.address
         self.gone: Callable[[], None] | None = None
+        self.identity = identity
         self._route = route
         self._upgrade = upgrade
         self._transport = transport
@@ -271,6 +291,8 @@ class WebSocketIncoming:
         if not self._gone:
             self._transport.resume_reading()  # before the receiver is told, which may want to pause
         opened.start(receiver)
+        if self._route.guard is not None:
+            self._route.guard.watch(self.identity, opened)
         if self._gone:
             asyncio.get_running_loop().call_soon(opened.connection_lost, self._lost)
 

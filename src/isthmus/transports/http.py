@@ -27,6 +27,7 @@ from aiohttp.http_parser import RawRequestMessage
 from multidict import CIMultiDictProxy
 
 from isthmus import access
+from isthmus.identity import ANONYMOUS
 from isthmus.transports.base import HttpHandler, Receiver, Transport, peer_name
 
 if TYPE_CHECKING:
@@ -326,7 +327,8 @@ class _Handler(web.RequestHandler):
             seconds = self._loop.time() - self.began
             client = peer_name(self.connection.get_extra_info("peername"))
             path, sent = request.rel_url.raw_path, request.writer.output_size
-            access.request(client, request.method, path, response.status, sent, seconds)
+            who = str(request.get("identity", ANONYMOUS))  # `transports.authentication` knows
+            access.request(client, request.method, path, response.status, sent, seconds, who=who)
         self.answering = False
         return response, self.connection.answered() or lost
 
@@ -348,7 +350,7 @@ class _Handler(web.RequestHandler):
         if isinstance(exc, ConnectionError):
             raise exc
         if status >= 500:
-            _log.error("Error while answering %s %s", request.method, request.rel_url, exc_info=exc)
+            _log.error("Error while answering %s %s", request.method, request.rel_url.raw_path, exc_info=exc)
         else:
             _log.debug("Bad request from %s: %s", request.remote, exc)
         if request.writer.output_size > 0:

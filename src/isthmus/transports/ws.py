@@ -20,6 +20,7 @@ from typing import Any
 
 from isthmus.errors import ConnectError, StreamCut, StreamReset
 from isthmus.transports.base import Receiver, Transport, peer_name
+from isthmus.transports.credentials import Fields, hint_for
 from isthmus.transports.tcp import in_flight
 from isthmus.uri import Address
 from isthmus.websocket.connection import Connection
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 _CLIENT_WAITS_FOR_SERVER = 2.0
 """Seconds a client leaves the server to close the connection first (RFC 6455, section 7.1.1)."""
+
+_DISMISSED_MAY_READ = 2.0
+"""Seconds that a client which may not go on has for what was sent to it before the Close."""
 
 _LOOKS = 4
 """How often in each inactivity timeout a WebSocket is looked at."""
@@ -239,6 +243,24 @@ class WebSocketTransport:
     def info(self, name: str) -> Any:
         return self._below.info(name)
 
+    @property
+    def over(self) -> bool:
+        """Whether what is above has been told that this is over, or has aborted it."""
+        return self._receiver is None
+
+    def dismiss(self, reason: str) -> None:
+        """End it with Close 1008: whoever opened it may not go on. What is above sees a reset."""
+        if self._receiver is None:
+            return
+        error = StreamReset(f"the client may not go on: {reason}")
+        if not self._connection.may_send:
+            self._below.abort()
+            self._tell_lost(error)
+            return
+        asyncio.get_running_loop().call_later(_DISMISSED_MAY_READ, self._below.abort)
+        refused = ProtocolError(CloseCode.POLICY_VIOLATION, reason)
+        self._give_up(self._connection.fail(refused), error)
+
     # --- ending
 
     def _give_up(self, farewell: bytes, error: Exception) -> None:
@@ -336,11 +358,12 @@ class WebSocketTransport:
 class WebSocketOpening:
     """The client's side of a handshake: the receiver of a new connection until the server has answered.
 
-    Either `opened` is called, with the connection, the subprotocol that the server chose and what came behind
-    its answer, or `failed`, once. `opened` must give the connection another receiver.
+    `fields` gives what the request has beside its own fields. Either `opened` is called, with the connection,
+    the subprotocol that the server chose and what came behind its answer, or `failed`, once. `opened` must
+    give the connection another receiver.
     """
 
-    __slots__ = ("_address", "_below", "_done", "_failed", "_handshake", "_opened", "_reader")
+    __slots__ = ("_address", "_below", "_done", "_failed", "_fields", "_handshake", "_opened", "_reader")
 
     def __init__(
         self,
@@ -348,7 +371,9 @@ class WebSocketOpening:
         opened: Callable[[Transport, str | None, bytearray], None],
         failed: Callable[[ConnectError], None],
         subprotocols: Sequence[str] = (),
+        fields: Fields = tuple,
     ) -> None:
+        self._fields = fields
         self._address = address
         self._opened = opened
         self._failed = failed
@@ -362,7 +387,7 @@ class WebSocketOpening:
             transport.abort()
             return
         self._below = transport
-        transport.write(self._handshake.request())
+        transport.write(self._handshake.request(self._fields()))
 
     def data_received(self, data: memoryview) -> None:
         view = data
@@ -414,6 +439,7 @@ class WebSocketOpening:
         if self._done:
             return
         self.cancel()
-        failure = ConnectError(f"Unable to connect to {self._address}: {reason}", status=status)
+        hint = hint_for(cause, self._fields is not tuple)
+        failure = ConnectError(f"Unable to connect to {self._address}: {reason}", status=status, hint=hint)
         failure.__cause__ = cause
         self._failed(failure)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
 from isthmus.transports.base import Connector, Dial, Receiver, Transport
+from isthmus.transports.credentials import fields_of
 from isthmus.transports.dial import no_answer
 from isthmus.transports.ws import WebSocketOpening, WebSocketTransport
 from isthmus.uri import Address
@@ -74,7 +75,9 @@ class WebSocketDial:
         self._opened = opened
         self._failed = failed
         self._timeout = options.connect_timeout
-        self._opening = WebSocketOpening(address, self._opened_once, self._failed_once, subprotocols)
+        self._opening = WebSocketOpening(
+            address, self._opened_once, self._failed_once, subprotocols, fields_of(options)
+        )
         self._below: Dial | None = None
         self._timer = loop.call_later(self._timeout, self._timed_out)
 
