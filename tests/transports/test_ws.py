@@ -18,6 +18,7 @@ from tests.websocket.recorder import Recorder as Frames
 from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError, StreamCut, StreamReset
 from isthmus.transports.base import Transport
+from isthmus.transports.credentials import Fields
 from isthmus.transports.ws import WebSocketOpening, WebSocketTransport
 from isthmus.transports.ws_connect import start_plain
 from isthmus.uri import parse
@@ -419,6 +420,45 @@ def test_abort_tells_the_peer_with_1011(role: Role) -> None:
 
 
 @ROLES
+def test_who_may_not_go_on_is_told_with_1008(role: Role) -> None:
+    web = Web(role)
+    web.call("write", b"complete")
+    assert not web.transport.over
+    with web.clock():
+        web.transport.dismiss("the login has ended")
+    assert web.above.reset
+    assert web.transport.over
+    assert web.received == [("data", b"complete", True), ("close", 1008, "the login has ended")]
+    with web.clock():
+        web.transport.dismiss("again")
+    web.advance(10.0)
+    web.settle()
+    assert web.above.events.count("lost") <= 1
+
+
+def test_who_may_not_go_on_and_does_not_read_is_dropped_soon() -> None:
+    web = Web(Role.SERVER)
+    web.call("write", MIXED * 100)
+    with web.clock():
+        web.transport.dismiss("the login has ended")
+    assert web.above.reset
+    assert not web.wire.left.over
+    web.advance(10.0)
+    assert web.wire.left.over
+
+
+def test_who_has_closed_already_is_dropped_at_once() -> None:
+    web = Web(Role.SERVER)
+    web.call("write_eof")
+    web.settle()
+    with web.clock():
+        web.transport.dismiss("the login has ended")
+    web.settle()
+    assert web.above.reset
+    assert web.received == [("close", 1000, "")]
+
+
+@ROLES
 def test_abort_says_1011_only_between_frames(role: Role) -> None:
     web = Web(role)
     web.call("write", MIXED[:1000])
@@ -550,13 +590,13 @@ def test_what_is_below_does_the_rest(role: Role) -> None:
 class Opening:
     """A client's handshake; the server's side is written by hand."""
 
-    def __init__(self, url: str = "ws://gw.example.com:8000/path?q=1") -> None:
+    def __init__(self, url: str = "ws://gw.example.com:8000/path?q=1", fields: Fields = tuple) -> None:
         self.wire = Wire()
         self.server = Raw()
         self.above = Recorder()
         self.failures: list[ConnectError] = []
         self.opened = 0
-        self.opening = WebSocketOpening(parse(url), self._open, self.failures.append)
+        self.opening = WebSocketOpening(parse(url), self._open, self.failures.append, fields=fields)
         self.wire.right.start(self.server)
         with OnClock(self.wire):
             self.wire.left.start(self.opening)
@@ -599,6 +639,15 @@ def test_the_request() -> None:
     assert lines[0] == "GET /path?q=1 HTTP/1.1"
     assert "Host: gw.example.com:8000" in lines
     assert bytes(opening.server.data).endswith(b"\r\n\r\n")
+
+
+def test_the_request_has_the_fields_of_this_moment() -> None:
+    opening = Opening(fields=lambda: (("Authorization", "Bearer abc"),))
+    assert b"\r\nAuthorization: Bearer abc\r\n" in bytes(opening.server.data)
+    opening.answer(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n\r\n")
+    (error,) = opening.failures
+    assert "answered 401 Unauthorized" in str(error)
+    assert error.hint == "it asks for Bearer; what connect-options http.authorization.file holds is not taken"
 
 
 def test_the_right_answer_opens() -> None:

@@ -40,8 +40,10 @@ def _realm(builder: Builder, node: Node, key: Key) -> Realm | None:
                     modules.append(module)
     if len(builder.document.problems) == problems and not modules:
         builder.document.wrong(authentication, "there is no login-module", f"one or more, of type {KNOWN}")
-    place, inside = (*key, "authentication"), {"modules": tuple(modules)}
-    asked = builder.section(Authentication, authentication, "authentication", place, inside)[0]
+    inside = {"modules": tuple(modules)}
+    asked = builder.section(
+        Authentication, authentication, "authentication", (*key, "authentication"), inside
+    )[0]
     realm = builder.section(Realm, node, "realm", key, {"authentication": asked})[0]
     return realm if len(builder.document.problems) == problems else None
 

@@ -14,6 +14,7 @@ asked in turn until one answers.
 
 from __future__ import annotations
 
+import math
 import re
 import ssl
 from collections.abc import Iterator
@@ -111,7 +112,7 @@ class LdapModule:
             return Entry(user, frozenset(self._roles(connection, found, name, user)))
 
     def _connection(self, provider: Provider) -> Any:
-        timeout = self._options.timeout
+        timeout = max(1, math.ceil(self._options.timeout))  # the library takes whole seconds
         server = self._ldap.Server(
             provider.host,
             provider.port,
@@ -123,9 +124,14 @@ class LdapModule:
         connection = self._ldap.Connection(
             server, receive_timeout=timeout, auto_referrals=False, read_only=True, raise_exceptions=False
         )
-        connection.open()
-        if self._options.use_ssl and not server.ssl and not connection.start_tls(read_server_info=False):
-            raise LoginUnavailable(f"{provider.host} does not offer StartTLS (useSSL)")
+        try:
+            connection.open()
+            if self._options.use_ssl and not server.ssl and not connection.start_tls(read_server_info=False):
+                raise LoginUnavailable(f"{provider.host} does not offer StartTLS (useSSL)")
+        except BaseException:
+            if connection.socket is not None:
+                connection.socket.close()
+            raise
         return _Closing(connection)
 
     def _bind_ourselves(self, connection: Any) -> None:

@@ -71,6 +71,8 @@ def library(module: str, purpose: str) -> Any:
 def verify(hashed: str, password: str) -> bool:
     """Whether `password` is the one. Takes as long as the entry asks for, whatever the answer is."""
     kind = kind_of(hashed)
+    if "\0" in password:
+        return False  # no password file can have been made with one
     try:
         if kind == "argon2":
             import argon2

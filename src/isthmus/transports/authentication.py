@@ -153,8 +153,8 @@ class GuardedHttp:
         except Exception as error:
             log.error("%s: a login could not be decided", asked.client, exc_info=error)
             return _denial(AccessDenied(503, "who you are cannot be found out now"))
-        request["identity"] = identity
         mine = cast(Any, request)
+        mine.user = identity
         mine.answer_fields = {**mine.answer_fields, "Cache-Control": "private"}  # it is nobody else's
         return await self._service.handle(request)
 

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LINGER = 5.0
-"""Seconds for which the unread rest of a request's body is read and dropped, so that the client sees the
-answer."""
+"""Seconds in which the unread rest of a body is read and dropped, so that the client sees the answer."""
 
 _HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -203,13 +202,14 @@ class _Request(web.BaseRequest):
     """aiohttp's request; it knows whether its body is complete and sends 100 Continue when the body is asked
     for."""
 
-    ATTRS = web.BaseRequest.ATTRS | {"server_header", "owes_continue", "close_after", "answer_fields"}
+    ATTRS = web.BaseRequest.ATTRS | {"server_header", "owes_continue", "close_after", "answer_fields", "user"}
 
     server_header = ""
     owes_continue = False
     close_after = False
     answer_fields: Mapping[str, str] = MappingProxyType({})
     """What the answer gets, whoever makes it (`transports.cross_site`)."""
+    user = ANONYMOUS  # who asks (`transports.authentication`)
 
     @property
     def complete(self) -> bool:
@@ -327,7 +327,7 @@ class _Handler(web.RequestHandler):
             seconds = self._loop.time() - self.began
             client = peer_name(self.connection.get_extra_info("peername"))
             path, sent = request.rel_url.raw_path, request.writer.output_size
-            who = str(request.get("identity", ANONYMOUS))  # `transports.authentication` knows
+            who = str(cast(_Request, request).user)
             access.request(client, request.method, path, response.status, sent, seconds, who=who)
         self.answering = False
         return response, self.connection.answered() or lost
