@@ -169,7 +169,7 @@ class Accepts:
         if address.kind.stream:
             stream = cast("StreamService", running)
             options = service.accept_options
-            span = self._span(address, options, stream) if options.span_mode != "never" else None
+            span = self._span(address, options, stream, guard) if options.span_mode != "never" else None
             front.router.websockets.append(
                 WebSocketRoute(address, options, stream.incoming, cross_site, span, guard)
             )
@@ -185,7 +185,9 @@ class Accepts:
         else:
             front.bridge.keep_alive_for(options.http_keepalive_timeout)
 
-    def _span(self, address: Address, options: AcceptOptions, service: StreamService) -> SpanAccept:
+    def _span(
+        self, address: Address, options: AcceptOptions, service: StreamService, guard: Guard | None
+    ) -> SpanAccept:
         span = SpanAccept(
             address,
             options,
@@ -193,6 +195,7 @@ class Accepts:
             service.incoming,
             quota=self.quota,
             budgets=self.budgets,
+            guard=guard,
         )
         self.spans.append(span)
         return span

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import datetime as dt
 import hashlib
 import json
 import ssl
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +40,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from isthmus.config.model import GatewayConfig, Keystore, Security, Service
 from isthmus.config.realm import AuthorizationConstraint
+from isthmus.gateway import Gateway
 from isthmus.security import followed, watch
+from isthmus.transports.span import accept, client
 
 QUICK = {"login.failure.delay": 0}
 
@@ -224,36 +229,115 @@ async def test_who_leaves_while_it_waits_frees_its_place(
         assert doors.desk.counters.abandoned == 2
 
 
+def row(token: str, subject: str = "site-1", expires: float | None = None) -> str:
+    """Return a line of a table of tokens."""
+    parts = [hashlib.sha256(token.encode()).hexdigest(), subject]
+    if expires is not None:
+        parts += ["", dt.datetime.fromtimestamp(expires, dt.UTC).isoformat()]
+    return ":".join(parts) + "\n"
+
+
+class Sites:
+    """A client gateway with a token in a file, and a server gateway with a table of tokens."""
+
+    def __init__(self, folder: Path, mode: str) -> None:
+        self.table = write(folder / "tokens", row("first"))
+        self.file = write(folder / "token", "first")
+        self.mode = mode
+        self.outer, self.inner = free_port(), free_port()
+
+    @contextlib.asynccontextmanager
+    async def running(
+        self, handler: Callable[[Application], Awaitable[int]] = echo
+    ) -> AsyncIterator[Gateway]:
+        demo = realm(("token", "required", {"file": self.table}), scheme="Bearer")
+        security = server_security().model_copy(update={"realms": (demo,)})
+        to = f"wss://{HOST}:{self.outer}/x"
+        options = {"http.authorization.file": self.file, "span.mode": self.mode}
+        near = service("proxy", f"tcp://{HOST}:{self.inner}", to, connect_options=options)
+        async with Backend(handler) as backend:
+            server = guarded(service("proxy", to, f"tcp://{HOST}:{backend.port}"))
+            async with (
+                running(configuration(server, options=QUICK, security=security)) as gateway,
+                running(configuration(near, security=client_security())),
+            ):
+                yield gateway
+
+    async def exchanges(self, application: Application) -> None:
+        await application.send(b"hello")
+        assert await asyncio.wait_for(application.exactly(5), 20) == b"hello"
+
+
 async def test_two_gateways_with_a_token_that_changes(tmp_path: Path) -> None:
     """The client gateway shows a token out of a file; a new one is used without a restart."""
+    sites = Sites(tmp_path, "never")
+    async with sites.running():
+        with await Application.connect(sites.inner) as application:
+            await sites.exchanges(application)
+            write(sites.table, row("second"))
+            assert await application.is_reset(), "the old token is no longer there"
+        with await Application.connect(sites.inner) as application:
+            assert await application.is_reset()
+        write(sites.file, "second")
+        with await Application.connect(sites.inner) as application:
+            await sites.exchanges(application)
 
-    def row(token: str, subject: str) -> str:
-        return f"{hashlib.sha256(token.encode()).hexdigest()}:{subject}\n"
 
-    table = write(tmp_path / "tokens", row("first", "site-1"))
-    file = write(tmp_path / "token", "first")
-    outer, inner = free_port(), free_port()
-    demo = realm(("token", "required", {"file": table}), scheme="Bearer")
-    async with Backend(echo) as backend:
-        server = guarded(service("proxy", f"wss://{HOST}:{outer}/x", f"tcp://{HOST}:{backend.port}"))
-        security = server_security().model_copy(update={"realms": (demo,)})
-        options = {"http.authorization.file": file}
-        client = service("proxy", f"tcp://{HOST}:{inner}", f"wss://{HOST}:{outer}/x", connect_options=options)
-        async with (
-            running(configuration(server, options=QUICK, security=security)),
-            running(configuration(client, security=client_security())),
-        ):
-            with await Application.connect(inner) as application:
-                await application.send(b"hello")
-                assert await application.exactly(5) == b"hello"
-                write(table, row("second", "site-1"))
-                assert await application.is_reset(), "the old token is no longer there"
-            with await Application.connect(inner) as application:
-                assert await application.is_reset()
-            write(file, "second")
-            with await Application.connect(inner) as application:
-                await application.send(b"hello")
-                assert await application.exactly(5) == b"hello"
+async def test_a_stream_outlives_its_token_where_another_one_comes_in_time(tmp_path: Path) -> None:
+    sites = Sites(tmp_path, "required")
+    async with sites.running() as gateway:
+        with await Application.connect(sites.inner) as application:
+            await sites.exchanges(application)
+            write(sites.table, row("second"))
+            doors: Any = gateway._doors
+            await until(lambda: doors.watch.dismissed == 1)
+            write(sites.file, "second")
+            await sites.exchanges(application)
+
+
+async def test_a_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
+    """Another carrier takes over, and nothing stops meanwhile."""
+    sites = Sites(tmp_path, "required")
+    write(sites.table, row("first", expires=time.time() + 6) + row("second"))
+    async with sites.running() as gateway:
+        with await Application.connect(sites.inner) as application:
+            await sites.exchanges(application)
+            write(sites.file, "second")
+            doors: Any = gateway._doors
+            await until(lambda: doors.desk.counters.succeeded == 2)
+            await sites.exchanges(application)
+            assert doors.watch.dismissed == 0, "the first one still stands"
+            await until(lambda: len(doors.watch) == 1)
+            await sites.exchanges(application)
+
+
+async def test_who_does_not_come_back_in_time_loses_its_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (accept, client):
+        monkeypatch.setattr(module, "RENEWAL_SECONDS", 0.3)
+    sites = Sites(tmp_path, "required")
+    async with sites.running():
+        with await Application.connect(sites.inner) as application:
+            await sites.exchanges(application)
+            write(sites.table, "")
+            write(sites.file, "nonsense")
+            assert await application.is_reset()
+
+
+async def test_another_identity_does_not_get_the_streams_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accept, "RENEWAL_SECONDS", 0.3)
+    sites = Sites(tmp_path, "required")
+    async with sites.running():
+        with await Application.connect(sites.inner) as application:
+            await sites.exchanges(application)
+            write(sites.file, "second")
+            write(sites.table, row("second", "site-2"))
+            assert await application.is_reset()
+        with await Application.connect(sites.inner) as application:
+            await sites.exchanges(application)
 
 
 async def test_a_refusal_says_what_to_do(users: Path, caplog: pytest.LogCaptureFixture) -> None:

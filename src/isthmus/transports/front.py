@@ -188,12 +188,9 @@ class FirstRequest:
             upgrade = accept_upgrade(request, subprotocols=(SUBPROTOCOL,) if span is not None else ())
             if not websocket.cross_site.allows(request.get("origin"), request.host):
                 raise HandshakeError(403, "pages of other sites may not connect here")
-            if span is not None and upgrade.subprotocol is not None:
-                self._carry(websocket, span, upgrade)
-            elif websocket.options.span_mode == "required":
+            if upgrade.subprotocol is None and websocket.options.span_mode == "required":
                 raise HandshakeError(400, f"only {SUBPROTOCOL} is spoken here")
-            else:
-                self._offer(websocket, upgrade)
+            self._admit(websocket, upgrade)
         elif self._front.bridge is not None:
             route = router.find_http(request.host, request.path)
             transport = limited(self._end(), None if route is None else route.rate)
@@ -202,22 +199,14 @@ class FirstRequest:
         else:
             raise HandshakeError(404, "")
 
-    def _offer(self, route: WebSocketRoute, upgrade: Upgrade) -> None:
+    def _admit(self, route: WebSocketRoute, upgrade: Upgrade) -> None:
         if self._reader.rest:
             raise HandshakeError(400, "data before the handshake was answered")
         transport = self._end()
         if route.guard is None:
-            _offer(route, upgrade, transport, ANONYMOUS)
+            _take(route, upgrade, transport, ANONYMOUS)
         else:
-            Authentication(transport, partial(_offer, route, upgrade)).start(route.guard, upgrade.request)
-
-    def _carry(self, route: WebSocketRoute, span: SpanAccept, upgrade: Upgrade) -> None:
-        if self._reader.rest:
-            raise HandshakeError(400, "data before the handshake was answered")
-        transport = self._end()
-        transport.pause_reading()
-        transport.write(upgrade.response())
-        span.take(limited(transport, route.options.tcp_maximum_outbound_rate))
+            Authentication(transport, partial(_take, route, upgrade)).start(route.guard, upgrade.request)
 
     def _refuse(self, error: HandshakeError) -> None:
         transport = self._end()
@@ -244,8 +233,13 @@ class FirstRequest:
         return transport
 
 
-def _offer(route: WebSocketRoute, upgrade: Upgrade, transport: Transport, identity: Identity) -> None:
+def _take(route: WebSocketRoute, upgrade: Upgrade, transport: Transport, identity: Identity) -> None:
+    """Give a WebSocket of somebody who may come in to span, or offer it to the service."""
     transport.pause_reading()
+    if route.span is not None and upgrade.subprotocol is not None:
+        transport.write(upgrade.response())
+        route.span.take(limited(transport, route.options.tcp_maximum_outbound_rate), identity)
+        return
     incoming = WebSocketIncoming(route, upgrade, transport, identity)
     transport.set_receiver(incoming)
     route.offer(incoming)

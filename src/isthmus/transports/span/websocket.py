@@ -114,6 +114,11 @@ class CarrierWebSocket:
         """Who is at the other end, for the log."""
         return peer_name(self._below.info("peername"))
 
+    @property
+    def over(self) -> bool:
+        """Whether it is over, as its owner was told."""
+        return self._lost
+
     def info(self, name: str) -> Any:
         """Return what the connection knows, as `Transport.info` does."""
         return self._below.info(name)
