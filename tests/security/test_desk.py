@@ -191,6 +191,48 @@ async def test_only_so_many_wait_and_only_so_many_are_worked_on() -> None:
     desk.close()
 
 
+async def test_many_with_the_same_right_password_are_checked_once_and_none_is_turned_away() -> None:
+    """A client gateway that comes back with all its connections at once."""
+    desk, realm, module = made(login_failure_limit=3, login_workers=1)
+    found = await asyncio.gather(*(desk.login(realm, basic("joe", "w")) for _ in range(50)))
+    assert [str(each) for each in found] == ["demo/joe"] * 50
+    assert len(module.asked) == 1
+    assert len(desk._failures) == 0
+    desk.close()
+
+
+async def test_many_of_one_address_wait_for_each_other() -> None:
+    """Each has a password of its own; none of them fails, so none is too many."""
+    desk, realm, module = made(login_failure_limit=3)
+    found = await asyncio.gather(*(desk.login(realm, basic(f"u{n}", "w")) for n in range(20)))
+    assert len(found) == len(module.asked) == 20
+    assert (desk.counters.limited, desk.pending) == (0, 0)
+    desk.close()
+
+
+async def test_many_at_once_that_fail_are_not_more_than_one_after_the_other() -> None:
+    desk, realm, module = made(Module(quick=False), login_failure_limit=3)
+    outcomes = await asyncio.gather(
+        *(desk.login(realm, basic("joe", f"w{n}")) for n in range(20)), return_exceptions=True
+    )
+    statuses = [each.status for each in outcomes if isinstance(each, AccessDenied)]
+    assert sorted(statuses) == [401] * 3 + [429] * 17
+    assert len(module.asked) == 3
+    desk.close()
+
+
+async def test_who_leaves_before_it_is_told_has_used_its_token() -> None:
+    desk, realm, module = made(Slow(), login_failure_limit=2)
+    for number in range(2):
+        task = asyncio.create_task(desk.login(realm, basic("joe", f"w{number}")))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.sleep(0.01)
+    assert (await denied(desk, realm, basic("joe", "w"))).status == 429
+    module.gate.set()
+    desk.close()
+
+
 async def test_what_cannot_be_found_out_is_503_and_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     desk, realm, _ = made(
         Module(LoginUnavailable("the directory is away"), quick=False), login_failure_limit=1

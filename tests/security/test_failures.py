@@ -41,6 +41,18 @@ def test_who_succeeds_gets_its_token_back() -> None:
     limit.give_back("10.0.0.9")  # forgotten meanwhile
 
 
+def test_what_is_under_way() -> None:
+    limit = FailureLimit(2, Clock())
+    assert limit.under_way("10.0.0.1") == 0
+    limit.take("10.0.0.1")
+    limit.take("10.0.0.1")
+    limit.take("10.0.0.1")  # there was none
+    assert limit.under_way("10.0.0.1") == 2
+    for left in (1, 0, 0):
+        limit.ended("10.0.0.1")
+        assert limit.under_way("10.0.0.1") == left
+
+
 def test_the_table_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failures, "MAXIMUM_ADDRESSES", 100)
     limit = FailureLimit(1, Clock())

@@ -14,6 +14,7 @@ TOKEN = realm(
     scheme="Application Token",
     asked={"http-header": ("X-Auth",), "http-query-parameter": ("auth",), "http-cookie": ("sid",)},
 ).authentication
+CERTIFICATE = realm(("certificate", "required", {}), scheme="Certificate").authentication
 BEARER = realm(scheme="Bearer").authentication
 
 
@@ -35,7 +36,8 @@ BEARER = realm(scheme="Bearer").authentication
         (bearer("a.b.c"), BEARER, Credentials(tokens=("a.b.c",))),
         (Asked(headers=(("x-auth", "abc"),)), BEARER, Credentials()),
         (Asked(query="auth=abc"), BASIC, Credentials()),
-        (Asked(certificate=b"der"), BASIC, Credentials(certificate=b"der")),
+        (Asked(certificate=b"der"), BASIC, Credentials()),
+        (Asked(certificate=b"der"), CERTIFICATE, Credentials(certificate=b"der")),
         (Asked(query="&".join(["a=b"] * 1000)), TOKEN, Credentials()),
         (bearer("x" * 20_000), BEARER, Credentials()),
         (Asked(), BASIC, Credentials()),

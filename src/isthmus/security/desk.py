@@ -64,6 +64,7 @@ class Desk:
         self._failures = FailureLimit(options.login_failure_limit, clock)
         self._pool: ThreadPoolExecutor | None = None
         self._places = asyncio.Semaphore(options.login_workers)
+        self._waiting: list[asyncio.Future[None]] = []  # for their turn, as many of their address log in
         self._known: OrderedDict[bytes, tuple[float, Identity]] = OrderedDict()
         self._key = os.urandom(32)
 
@@ -85,23 +86,17 @@ class Desk:
         if self.pending >= self._options.login_maximum_pending:
             self.counters.overloaded += 1
             raise _later(503, "too many log in at once", 1.0)
-        wait = self._failures.take(asked.client)
-        if wait:
-            self.counters.limited += 1
-            log.debug("%s: login to %s not tried: too many failed", asked.client, realm.name)
-            raise _later(429, "too many logins from your address have failed", wait)
         began = self._clock()
         try:
-            if malformed is not None:
-                raise malformed
-            identity = await self._within_time(realm, credentials)
+            identity = await self._within_time(realm, asked.client, credentials, malformed)
         except LoginFailed as error:
             self.counters.failed += 1
             log.warning("%s: login to %s%s failed: %s", asked.client, realm.name, _named(credentials), error)
             await asyncio.sleep(max(0.0, began + self._options.login_failure_delay - self._clock()))
             raise self._challenge(realm, asked, "invalid_token") from None
         except (LoginUnavailable, TimeoutError) as error:
-            self._failures.give_back(asked.client)
+            if isinstance(error, TimeoutError):
+                self._failures.give_back(asked.client)
             self.counters.unavailable += 1
             reason = str(error) or f"it took longer than {self._options.login_timeout:g} s (login.timeout)"
             log.error("%s: login to %s%s: %s", asked.client, realm.name, _named(credentials), reason)
@@ -109,9 +104,7 @@ class Desk:
         except asyncio.CancelledError:
             self.counters.abandoned += 1
             raise
-        self._failures.give_back(asked.client)
         self.counters.succeeded += 1
-        self._remember(realm, credentials, identity)
         log.info("%s: %s has logged in", asked.client, identity)
         return identity
 
@@ -122,19 +115,56 @@ class Desk:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    async def _within_time(self, realm: Realm, credentials: Credentials) -> Identity:
-        if realm.quick:
-            return realm.login(credentials)
+    async def _within_time(
+        self, realm: Realm, client: str, credentials: Credentials, malformed: LoginFailed | None
+    ) -> Identity:
         self.pending += 1
+        attempt = self._attempt(realm, client, credentials, malformed)
         try:
-            return await asyncio.wait_for(self._decide(realm, credentials), self._options.login_timeout)
+            return await (attempt if realm.quick else asyncio.wait_for(attempt, self._options.login_timeout))
         finally:
             self.pending -= 1
+
+    async def _attempt(
+        self, realm: Realm, client: str, credentials: Credentials, malformed: LoginFailed | None
+    ) -> Identity:
+        """Try, once it is this client's turn."""
+        while wait := self._failures.take(client):
+            if not self._failures.under_way(client):
+                self.counters.limited += 1
+                log.debug("%s: login to %s not tried: too many failed", client, realm.name)
+                raise _later(429, "too many logins from your address have failed", wait)
+            # Those under way may succeed, and many users may have one address.
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        failed = True  # also who leaves before it is told
+        try:
+            if malformed is not None:
+                raise malformed
+            identity = realm.login(credentials) if realm.quick else await self._decide(realm, credentials)
+            failed = False
+            return identity
+        except LoginUnavailable:
+            failed = False
+            raise
+        finally:
+            self._failures.ended(client)
+            if not failed:
+                self._failures.give_back(client)
+            waiting, self._waiting = self._waiting, []
+            for turn in waiting:
+                if not turn.done():
+                    turn.set_result(None)
 
     async def _decide(self, realm: Realm, credentials: Credentials) -> Identity:
         # The semaphore is what waits, not the pool's queue: who leaves it is gone without a trace. A thread
         # keeps its place until it is done, whether anybody still waits for it or not.
         await self._places.acquire()
+        known = self._look_up(realm, credentials)
+        if known is not None:  # another with the same credentials was before us
+            self._places.release()
+            return known
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._options.login_workers, "isthmus-login")
         loop = asyncio.get_running_loop()
@@ -144,8 +174,11 @@ class Desk:
                 loop.call_soon_threadsafe(self._places.release)
 
         work = self._pool.submit(realm.login, credentials)
-        work.add_done_callback(done)
-        return await asyncio.wrap_future(work)
+        answer = asyncio.wrap_future(work)
+        work.add_done_callback(done)  # after the answer, so that the next one finds it remembered
+        identity = await answer
+        self._remember(realm, credentials, identity)
+        return identity
 
     # -- what is known again
 

@@ -23,12 +23,15 @@ class FailureLimit:
         self._most = float(per_minute)
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._under_way: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._buckets)
 
     def take(self, address: str) -> float:
-        """Take a token of `address`. Returns 0.0, or after how many seconds there is one again."""
+        """Take a token of `address`, for a login that begins. Returns 0.0, or after how many seconds there is
+        one again.
+        """
         if not self._most:
             return 0.0
         key = network_of(address)
@@ -39,7 +42,23 @@ class FailureLimit:
         self._buckets[key] = (left - 1.0 if allowed else left, now)
         if len(self._buckets) > MAXIMUM_ADDRESSES:
             self._buckets.popitem(last=False)
-        return 0.0 if allowed else (1.0 - left) * 60.0 / self._most
+        if not allowed:
+            return (1.0 - left) * 60.0 / self._most
+        self._under_way[key] = self._under_way.get(key, 0) + 1
+        return 0.0
+
+    def under_way(self, address: str) -> int:
+        """Return how many logins of `address` have begun and not ended."""
+        return self._under_way.get(network_of(address), 0)
+
+    def ended(self, address: str) -> None:
+        """A login has ended. Its token is gone, unless it is given back."""
+        key = network_of(address)
+        left = self._under_way.get(key, 0) - 1
+        if left > 0:
+            self._under_way[key] = left
+        else:
+            self._under_way.pop(key, None)
 
     def give_back(self, address: str) -> None:
         """Give back what a login took that has not failed."""

@@ -111,7 +111,9 @@ def credentials_of(asked: Asked, authentication: Authentication) -> Credentials:
     unique = tuple(dict.fromkeys(token for token in tokens if 0 < len(token) <= MAXIMUM_TOKEN))
     if len(unique) > 1:
         raise LoginFailed("it shows several tokens")
-    return Credentials(user, password, unique, asked.certificate)
+    # A certificate that no module looks at is no login: else a client that has one would never be asked.
+    looked_at = any(module.type == "certificate" for module in authentication.modules)
+    return Credentials(user, password, unique, asked.certificate if looked_at else None)
 
 
 def checked_name(name: str) -> str:
