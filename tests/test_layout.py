@@ -23,7 +23,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("services",),
     ("accepts",),
     ("gateway",),
-    ("cli", "console", "log_lines", "log_writer", "home", "certificates", "__main__"),
+    ("cli", "console", "log_lines", "log_writer", "home", "certificates", "logins", "__main__"),
 ]
 
 # Below the layers: parts that may import less than their layer may.

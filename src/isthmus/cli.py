@@ -312,6 +312,7 @@ def check(
     console.start(_levels(log_level))
     from rich.console import Console
 
+    from isthmus import logins
     from isthmus.certificates import examine
     from isthmus.config import load
     from isthmus.config.explain import explain, render
@@ -319,6 +320,7 @@ def check(
 
     loaded = load(file, _settings(settings))
     report = explain(loaded, Machine.here(), verbose=verbose).plus(*examine(loaded))
+    report = report.plus(report.certificates, logins.examine(loaded))
     output = Console(highlight=False)
     render(report, output)
     levels = [note.level for note in report.notes]

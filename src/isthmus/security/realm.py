@@ -50,7 +50,7 @@ class Realm:
         self.config = config
         self.name = config.name
         self._clock = clock
-        self._modules = [_make(each, directory) for each in config.modules] if modules is None else modules
+        self._modules = [make(each, directory) for each in config.modules] if modules is None else modules
         self.quick = all(module.quick for module in self._modules)
         """Whether `login` may be called by the loop."""
         asked = config.authentication
@@ -106,7 +106,8 @@ class Realm:
         return Identity(self.name, subject, roles, min(ends, default=None), tuple(vouchers))
 
 
-def _make(module: model.LoginModule, directory: Path) -> Login:
+def make(module: model.LoginModule, directory: Path) -> Login:
+    """Return a login module. Raises `KeystoreError` or `ConfigurationError`."""
     file, name = MODULES[module.type]
     kind = getattr(importlib.import_module(f"isthmus.security.{file}"), name)
     login: Login = kind(module.options, directory)
