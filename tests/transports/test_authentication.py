@@ -69,7 +69,7 @@ class Connection:
 
 class Scene:
     def __init__(self) -> None:
-        self.guard = Guard()
+        self.guard: Guard = Guard()
         self.connection = Connection()
         self.admitted: list[Identity] = []
         mine: Any = self.connection
@@ -141,6 +141,26 @@ async def test_who_leaves_or_does_not_wait_frees_its_place(how: str) -> None:
     scene.authentication.connection_lost(None)
     scene.guard.answer.set_result(JOE)
     await scene.settle()
+    assert (scene.admitted, scene.connection.written) == ([], b"")
+
+
+class Stubborn(Guard):
+    """Answers although nobody waits any more, as `asyncio.wait_for` of Python 3.11 may."""
+
+    async def admit(self, asked: Asked) -> Identity:
+        try:
+            return await super().admit(asked)
+        except asyncio.CancelledError:
+            return JOE
+
+
+async def test_an_answer_that_comes_too_late_is_nobodys() -> None:
+    scene = Scene()
+    scene.guard = Stubborn()
+    await scene.start()
+    scene.authentication.connection_lost(None)
+    await scene.settle()
+    assert scene.guard.cancelled == 1
     assert (scene.admitted, scene.connection.written) == ([], b"")
 
 
