@@ -127,7 +127,8 @@ def test_a_session_belongs_to_the_identity_that_founded_it(world: World) -> None
     client, _ = scene.pair()
     server = scene.server
     take = server.accept.take
-    server.accept.take = lambda below, identity="": take(below, "realm\0mallory")  # type: ignore[method-assign]
+    mallory = Identity("realm", "mallory")
+    server.accept.take = lambda below, identity=ANONYMOUS: take(below, mallory)  # type: ignore[method-assign]
     scene.network.cut()
     world.advance(1.0)
     assert isinstance(client.error, StreamReset)  # as if the session were unknown
