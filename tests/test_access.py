@@ -151,3 +151,22 @@ async def test_a_query_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
         await until(lambda: said(caplog))
     assert "/app?..." in caplog.text
     assert "secret" not in caplog.text
+
+
+async def test_who_a_client_is_behind_a_balancer(wanted: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "a.txt").write_text("hello")
+    web = free_port()
+    options = {"http.forwarded": "x-forwarded-for", "trusted.sources": "127.0.0.0/8"}
+    config = configuration(
+        service("directory", f"http://{HOST}:{web}/", accept_options=options, directory="/")
+    )
+    async with running(config, home=tmp_path), ClientSession() as session:
+        for client in ("192.0.2.7", "192.0.2.8"):  # over one connection
+            async with session.get(
+                f"http://{HOST}:{web}/a.txt", headers={"X-Forwarded-For": client}
+            ) as answer:
+                await answer.read()
+        await until(lambda: len(said(wanted)) == 2)
+        await session.close()
+    assert [fields["client"] for _, fields in said(wanted)] == ["192.0.2.7", "192.0.2.8"]

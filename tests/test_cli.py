@@ -359,6 +359,29 @@ def test_proxy_without_verification(started: Started) -> None:
     assert started.config.services[0].connect_options.verify_server == "none"
 
 
+def test_proxy_through_proxies(started: Started) -> None:
+    chain = ("--proxy", "http://a:3128", "--proxy", "socks://b")
+    run("proxy", "tcp://127.0.0.1:1", "wss://h/", *chain, "--proxy-credentials", "who")
+    options = started.config.services[0].connect_options
+    assert [str(proxy) for proxy in options.tcp_transport or ()] == ["http://a:3128", "socks://b:1080"]
+    assert options.proxy_credentials_file == Path("who")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [
+        ("http://alice:sesame@a:1", "leave them out"),
+        ("ftp://a", "ftp:// is no kind of proxy"),
+    ],
+)
+def test_proxy_through_what_is_no_proxy(proxy: str, said: str, started: Started) -> None:
+    result = run("proxy", "tcp://127.0.0.1:1", "wss://h/", "--proxy", proxy)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "sesame" not in result.stderr
+    assert not started.called
+
+
 @pytest.mark.parametrize(
     ("options", "level"),
     [([], "WARNING"), (["--log-level", "debug"], "DEBUG"), (["--log-level", "error"], "ERROR")],

@@ -15,6 +15,7 @@ from tests.system import peers
 from tests.system.pair import Processes
 from tests.system.process import ISTHMUS, eventually, free_port, isthmus_command, run
 from tests.system.requirements import Requirements
+from tests.system.web_proxies import Tinyproxy, listens
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FILES = sorted(path for path in EXAMPLES.rglob("*") if path.suffix in (".xml", ".toml"))
@@ -214,3 +215,39 @@ def test_ssh_commands(processes: Processes, certificates: Path) -> None:
             outcome = run([*ISTHMUS, *moved(at_client)], send=b"SSH-2.0-example\r\n", cwd=certificates)
             assert outcome.output == b"SSH-2.0-example\r\n", outcome.errors
             assert outcome.code == 0
+
+
+def test_proxies(processes: Processes, copy: Path, pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    """Through a tinyproxy to a haproxy, and the application is told who it is."""
+    need = Requirements(pytestconfig)
+    proxy = Tinyproxy(processes, need, tmp_path)
+    web, near = free_port(), free_port()
+
+    def first_line(connection: socket.socket) -> bytes:
+        line = b""
+        while not line.endswith(b"\n"):
+            line += connection.recv(1)
+        connection.sendall(line)
+        return line
+
+    with peers.Backend(first_line) as backend:
+        on_server = {"ws.port": web, "application": f"127.0.0.1:{backend.port}", "balancers": "127.0.0.0/8"}
+        server = {**on_server}
+        start(processes, copy / "proxies", "server.toml", dict(server))
+        balancer = free_port()
+        file = tmp_path / "haproxy.cfg"
+        file.write_text(
+            "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n"
+            f"listen front\n bind 127.0.0.1:{balancer}\n server gateway 127.0.0.1:{web} send-proxy\n"
+        )
+        processes.start([need.program("haproxy"), "-db", "-f", file])
+        eventually(lambda: listens(balancer), "haproxy listens")
+        text = (copy / "proxies" / "client.toml").read_text()
+        assert 'connect = "ws://${server}/application"' in text
+        # The accept's name is another one here.
+        front = text.replace('"http.transport"', '"http.host" = "gateway.example.com:8080"\n"http.transport"')
+        (copy / "proxies" / "client.toml").write_text(front)
+        on_client = {"tcp.port": near, "server": f"127.0.0.1:{balancer}", "proxy": proxy.uri}
+        start(processes, copy / "proxies", "client.toml", dict(on_client))
+        with peers.connect(near) as client:
+            assert client.recv(200).startswith(b"PROXY TCP4 127.0.0.1 0.0.0.0 ")

@@ -60,7 +60,10 @@ def test_parse(text: str, address: Address | None, shown: str) -> None:
         ("udp://h:1", "'udp://h:1': the scheme udp cannot be used: UDP is not supported yet"),
         (
             "socks+ssl://h:1",
-            "'socks+ssl://h:1': the scheme socks+ssl cannot be used: SOCKS transports are not supported yet",
+            (
+                "'socks+ssl://h:1': the scheme socks+ssl cannot be used: it is a way to go, "
+                "not a destination; write it in tcp.transport or http.transport of a connect"
+            ),
         ),
         ("stdio://x", "'stdio://x': write - for standard input and output"),
         ("ws://h/#a", "'ws://h/#a' has a fragment (#); an address has none"),

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from isthmus.config.model import AcceptOptions, Bind, GatewayOptions, Service
 from isthmus.services.base import HttpService, StreamService
 from isthmus.transports import listen, stdio
 from isthmus.transports.accept import SocketIncoming, StreamIncoming
 from isthmus.transports.authentication import Guard, GuardedHttp
-from isthmus.transports.base import HttpHandler
+from isthmus.transports.base import HttpHandler, Origin, peer_name
 from isthmus.transports.cross_site import CrossSite, CrossSiteHttp
+from isthmus.transports.forwarded import client_of
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
 from isthmus.transports.listen import Listening, Quota
 from isthmus.transports.span.accept import SpanAccept
@@ -38,6 +39,14 @@ if TYPE_CHECKING:
     from isthmus.transports.http import HttpBridge
 
 Accepted = Callable[[PlainStreamSocket], None]
+
+
+class Begin(Protocol):
+    """Takes a socket, and who a balancer says it is from."""
+
+    def __call__(self, accepted: PlainStreamSocket, origin: Origin | None = None) -> None: ...
+
+
 ServerTls = Callable[[Address, AcceptOptions], "Callable[[], Certificates]"]
 
 
@@ -88,13 +97,13 @@ class Accepts:
                         head_timeout=self._options.http_head_timeout,
                         maximum_head_size=self._options.http_maximum_head_size,
                     )
-                    accepted = self._web(front, address, service.accept_options)
-                    self._bind(address, at, accepted)
+                    begin = self._web(front, address, service.accept_options)
+                    self._bind(address, at, self._told(address, service.accept_options, begin))
                     self._fronts[place] = front
                 self._route(front, address, service, running)
             else:
-                accepted = self._stream(address, service.accept_options, cast("StreamService", running))
-                self._bind(address, at, accepted)
+                begin = self._stream(address, service.accept_options, cast("StreamService", running))
+                self._bind(address, at, self._told(address, service.accept_options, begin))
 
     def listen(self) -> None:
         """Accept connections from now on. Raises `BindError`."""
@@ -128,37 +137,46 @@ class Accepts:
             (Listening(bound, self.quota, accepted), address, at) for bound in listen.bind(address, at)
         ]
 
-    def _stream(self, address: Address, options: AcceptOptions, service: StreamService) -> Accepted:
+    def _told(self, address: Address, options: AcceptOptions, begin: Begin) -> Accepted:
+        """Return what takes the sockets of an accept: first of all a balancer may say who they are from."""
+        if options.proxy_protocol == "none" or address.kind.local:
+            return begin
+        from isthmus.transports.original import told_by
+
+        return told_by(options.trusted_sources, self._options.http_head_timeout, begin)
+
+    def _stream(self, address: Address, options: AcceptOptions, service: StreamService) -> Begin:
         loop, rate = self._loop, options.tcp_maximum_outbound_rate
         if address.kind.local:
             rate = None
         if not address.kind.secure:
-            return lambda accepted: service.incoming(SocketIncoming(loop, address, accepted, rate))
+            return lambda accepted, origin=None: service.incoming(
+                SocketIncoming(loop, address, accepted, rate, origin)
+            )
         from isthmus.transports.sni import accept_secure  # with its libraries: only TLS pays
 
         certificates = self._server_tls(address, options)
         timeout = self._options.http_head_timeout
 
-        def secure(accepted: PlainStreamSocket) -> None:
+        def secure(accepted: PlainStreamSocket, origin: Origin | None = None) -> None:
             # A stream needs half-close, which only the layer has.
-            receiver = StreamIncoming(address, service.incoming, rate)
+            receiver = StreamIncoming(address, service.incoming, rate, origin)
             accept_secure(accepted.detach(), certificates, receiver, handshake_timeout=timeout, kind="layer")
 
         return secure
 
-    def _web(self, front: Front, address: Address, options: AcceptOptions) -> Accepted:
+    def _web(self, front: Front, address: Address, options: AcceptOptions) -> Begin:
         loop = self._loop
         if not address.kind.secure:
-            return lambda accepted: TcpTransport(loop, accepted).start(front.receiver())
+            return lambda accepted, origin=None: TcpTransport(loop, accepted).start(front.receiver(origin))
         from isthmus.transports.sni import accept_secure
 
         certificates = self._server_tls(address, options)
         timeout, kind = self._options.http_head_timeout, self._options.tls_transport
 
-        def secure(accepted: PlainStreamSocket) -> None:
-            accept_secure(
-                accepted.detach(), certificates, front.receiver(), handshake_timeout=timeout, kind=kind
-            )
+        def secure(accepted: PlainStreamSocket, origin: Origin | None = None) -> None:
+            receiver = front.receiver(origin)
+            accept_secure(accepted.detach(), certificates, receiver, handshake_timeout=timeout, kind=kind)
 
         return secure
 
@@ -176,10 +194,10 @@ class Accepts:
             return
         options, http = service.accept_options, cast("HttpService", running)
         if guard is not None:
-            http = GuardedHttp(http, guard)
+            http = GuardedHttp(http, guard, options)
         if cross_site:  # outside, as a browser asks what it may do before anybody has logged in
             http = CrossSiteHttp(http, cross_site)
-        front.router.https.append(HttpRoute(address, http, options.tcp_maximum_outbound_rate))
+        front.router.https.append(HttpRoute(address, http, options.tcp_maximum_outbound_rate, options))
         if front.bridge is None:
             front.bridge = self._bridge(front, options.http_keepalive_timeout)
         else:
@@ -208,8 +226,17 @@ class Accepts:
             route = front.router.find_http(request.host, request.rel_url.raw_path)
             return None if route is None else route.service
 
+        def client(request: web.BaseRequest, peer: object) -> str:
+            route = front.router.find_http(request.host, request.rel_url.raw_path)
+            if route is None or route.options.http_forwarded == "none" or not isinstance(peer, tuple):
+                return peer_name(peer)
+            headers = [(name.lower(), value) for name, value in request.headers.items()]
+            options = route.options
+            return peer_name(client_of(headers, options.http_forwarded, options.trusted_sources, peer[:2]))
+
         bridge = HttpBridge(
             resolve,
+            client=client,
             keepalive_timeout=keepalive_timeout,
             maximum_head_size=self._options.http_maximum_head_size,
             upgrade=front.upgrade,

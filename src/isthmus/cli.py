@@ -222,6 +222,23 @@ def proxy(
     password_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with the password of --keystore.")
     ] = None,
+    through: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--proxy",
+            metavar="URI",
+            help="A proxy on the way to CONNECT: http://, https://, socks:// (5), socks4a://, socks+ssl://; "
+            "repeated: a chain, the nearest first; or direct. Else what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY "
+            "and NO_PROXY say.",
+        ),
+    ] = None,
+    proxy_credentials: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Who you are to proxies: machine PROXY login USER password PASSWORD, on one line.",
+        ),
+    ] = None,
     credentials: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Token, or user:password, to show a wss CONNECT. Read again."),
@@ -243,6 +260,8 @@ def proxy(
 
         ssh -o ProxyCommand='isthmus proxy - wss://gw.example.com/ssh' me@host
 
+        isthmus proxy tcp://127.0.0.1:2222 wss://gw.example.com/ssh --proxy http://proxy.example.com:3128
+
     With - only warnings and errors are logged, unless --log-level is debug.
     """
     from isthmus import uri
@@ -255,6 +274,7 @@ def proxy(
     destination = uri.parse(connect)
     from isthmus.config import proxy_config
     from isthmus.config.model import ConnectOptions, Keystore, Security
+    from isthmus.config.proxies import parse_proxies
 
     def store(file: Path | None, **more: Path | None) -> Keystore | None:
         kind: Literal["PEM", "PKCS12"] = "PEM"
@@ -269,6 +289,8 @@ def proxy(
             connect_timeout=connect_timeout,
             verify_server="none" if insecure else "required",
             authorization_file=credentials,
+            tcp_transport=parse_proxies(through),
+            proxy_credentials_file=proxy_credentials,
         ),
         security=Security(
             keystore=store(keystore, key_file=key_file, password_file=password_file),
@@ -312,15 +334,16 @@ def check(
     console.start(_levels(log_level))
     from rich.console import Console
 
-    from isthmus import logins
+    from isthmus import credentials, logins
     from isthmus.certificates import examine
     from isthmus.config import load
     from isthmus.config.explain import explain, render
     from isthmus.config.machine import Machine
 
     loaded = load(file, _settings(settings))
-    report = explain(loaded, Machine.here(), verbose=verbose).plus(*examine(loaded))
-    report = report.plus(report.certificates, logins.examine(loaded))
+    rows, notes = examine(loaded)
+    notes += credentials.examine(loaded) + logins.examine(loaded)
+    report = explain(loaded, Machine.here(), verbose=verbose).plus(rows, notes)
     output = Console(highlight=False)
     render(report, output)
     levels = [note.level for note in report.notes]

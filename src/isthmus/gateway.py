@@ -20,19 +20,23 @@ from typing import TYPE_CHECKING
 
 from isthmus import __version__
 from isthmus.accepts import Accepts
-from isthmus.config.model import AcceptOptions, GatewayConfig, Service
+from isthmus.config.model import AcceptOptions, ConnectOptions, GatewayConfig, Service
+from isthmus.config.proxies import Credential, Proxy, way_to
 from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
 from isthmus.services import TYPES, Surroundings
 from isthmus.services.base import HttpService, StreamService
 from isthmus.services.proxy import ProxyRelay, ProxyService
-from isthmus.transports import epoll, stdio
+from isthmus.transports import epoll, heap, stdio
 from isthmus.transports.base import Connector
 from isthmus.transports.credentials import fields_of
 from isthmus.transports.event_loop import EventLoop
+from isthmus.transports.outgoing import Outgoing
 from isthmus.transports.stack import connector
 from isthmus.uri import Address
 
 if TYPE_CHECKING:
+    import ssl
+
     from isthmus.security import Certificates, ClientTls, Stores
     from isthmus.security.access import Access, Doors
 
@@ -114,6 +118,7 @@ class Gateway:
 
     def _connector(self, service: Service) -> Connector:
         tls = cache(partial(self._client_tls, service))
+        anonymous = cache(partial(self._client_tls, service, show=False))
         options = service.connect_options
         if options.authorization_file is not None:
             file = self._directory / options.authorization_file
@@ -125,9 +130,30 @@ class Gateway:
             lambda _: tls().current(),
             self.config.options.tls_transport,
             self.accepts.budgets,
+            self._outgoing(service, lambda _: anonymous().current()),
         )
         self._connectors.append(made)
         return made
+
+    def _outgoing(self, service: Service, anonymous: Callable[[ConnectOptions], ssl.SSLContext]) -> Outgoing:
+        options = service.connect_options
+        way = way_to(service.connects[0], options, os.environ)
+        if way.reason:
+            log.info("%s: %s is reached %s", service.name, service.connects[0], way)
+        return Outgoing(
+            lambda address: way_to(address, options, os.environ),
+            self._credentials(service),
+            service.accepts[0],
+            anonymous,
+        )
+
+    def _credentials(self, service: Service) -> Callable[[Proxy], Credential | None]:
+        options = service.connect_options
+        if options.proxy_credentials_file is None and options.proxy_credentials_keyring is None:
+            return lambda proxy: proxy.credential
+        from isthmus.security.proxy_credentials import credentials_of
+
+        return credentials_of(options, self._directory)
 
     def _standard_finished(self, relay: ProxyRelay) -> None:
         self.failed = relay.error is not None
@@ -152,18 +178,18 @@ class Gateway:
             self._stores = Stores(self.config.security, self._directory)
         return self._stores
 
-    def _client_tls(self, service: Service) -> ClientTls:
+    def _client_tls(self, service: Service, show: bool = True) -> ClientTls:
         from isthmus.security import ClientTls
 
         options = service.connect_options
         verify = options.verify_server == "required"
-        if not verify:
+        if not verify and show:
             log.warning(
                 "%s: the certificate of %s is not verified (ssl.verify-server): anybody may pretend to be it",
                 service.name,
                 service.connects[0],
             )
-        return ClientTls(self._read_stores(), options, verify)
+        return ClientTls(self._read_stores(), options, verify, show)
 
     def _server_tls(self, address: Address, options: AcceptOptions) -> Callable[[], Certificates]:
         from isthmus.security import ServerTls, covers, describe
@@ -191,6 +217,7 @@ def run(config: GatewayConfig, *, source: str, directory: Path, home: Path) -> i
     `source` is what start-up says the configuration is. The first signal drains for `stop.timeout`, a second
     one stops at once. All that is said goes to the log.
     """
+    heap.keep_freed()
     with asyncio.Runner(loop_factory=_loop_factory(config.options.event_loop)) as runner:
         code = runner.run(_serve(config, source, directory, home))
     stdio.finish(5.0)

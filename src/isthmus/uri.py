@@ -58,7 +58,7 @@ LATER_SCHEMES: dict[str, str] = {
     "sse": "server-sent events are not supported yet",
     "pipe": "write unix:///path instead",
     "mcp": "the Kaazing multiplexing protocol is not supported",
-    "socks": "SOCKS transports are not supported yet",
+    "socks": "it is a way to go, not a destination; write it in tcp.transport or http.transport of a connect",
 }
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?\Z")

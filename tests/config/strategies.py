@@ -27,6 +27,7 @@ from isthmus.config.model import (
     Security,
     Service,
 )
+from isthmus.config.proxies import DIRECT, Proxy
 from isthmus.config.realm import (
     AuthorizationConstraint,
     FileLogin,
@@ -72,6 +73,11 @@ def addresses(draw: st.DrawFn, schemes: frozenset[str]) -> Address:
     return Address(scheme, draw(hosts), draw(ports), f"{slash}{path}", query)
 
 
+chains = st.just((DIRECT,)) | st.lists(
+    st.builds(Proxy, st.sampled_from(["http", "https", "socks", "socks4a", "socks+ssl"]), hosts, ports),
+    min_size=1,
+    max_size=3,
+).map(tuple)
 tls: dict[str, Any] = {"protocols": protocols, "ciphers": ciphers}
 span: dict[str, Any] = {
     "span_mode": st.sampled_from(["auto", "required", "never"]),
@@ -90,6 +96,9 @@ accept_options = st.builds(
     websocket_inactivity_timeout=durations,
     http_keepalive_timeout=durations,
     tcp_maximum_outbound_rate=st.none() | rates,
+    proxy_protocol=st.sampled_from(["none", "required"]),
+    http_forwarded=st.sampled_from(["none", "x-forwarded-for", "forwarded"]),
+    trusted_sources=st.lists(st.ip_addresses().map(ipaddress.ip_network), max_size=3).map(tuple),
 )
 connect_options = st.builds(
     ConnectOptions,
@@ -106,6 +115,19 @@ connect_options = st.builds(
     authorization_file=st.none() | files,
     authorization_scheme=st.sampled_from(["auto", "basic", "bearer", "token"]),
     authorization_insecure=st.just("allowed"),
+    tcp_transport=st.none() | chains,
+    ssl_transport=st.none() | chains,
+    http_transport=st.none() | chains,
+    proxy_protocol=st.sampled_from(["none", "v1", "v2"]),
+    http_forwarded=st.sampled_from(["none", "x-forwarded-for", "forwarded"]),
+    server_name=st.none() | st.just("front.example.com"),
+    http_host=st.none() | st.sampled_from(["gw.example.com", "[::1]:8443"]),
+    http_path=st.none() | st.sampled_from(["/", "/a?b=c"]),
+    http_headers=st.sampled_from([(), ("X-Tenant: blue", "Authorization: Bearer ${x}")]),
+    http_maximum_redirects=st.integers(0, 20),
+    http_maximum_cookies=st.integers(0, 1000),
+    proxy_credentials_file=st.none() | files,
+    proxy_credentials_keyring=st.none() | st.just("alice@proxy.example.com"),
 )
 cross_sites = st.builds(
     CrossSiteConstraint,

@@ -11,7 +11,7 @@ ACCEPT_OPTIONS = (
     "ssl.protocols, ssl.ciphers, span.mode, span.grace, span.ping.deadline, span.maximum.streams, "
     "span.maximum.window, tcp.bind, ssl.bind, tls.bind, ws.bind, wss.bind, http.bind, https.bind, "
     "ws.maximum.message.size, ws.close.timeout, ws.inactivity.timeout, http.keepalive.timeout, "
-    "tcp.maximum.outbound.rate, ssl.verify-client"
+    "tcp.maximum.outbound.rate, ssl.verify-client, proxy.protocol, http.forwarded, trusted.sources"
 )
 SERVICE = (
     "name, type, description, accept, connect, properties, accept-options, connect-options, "

@@ -259,3 +259,50 @@ def test_accepts_that_share_a_port_share_tls(problems_of: Problems, load_text: L
     (problem,) = problems_of(sharing(option))
     assert "share 0.0.0.0:1, but their ssl options differ" in problem
     load_text(sharing(""))
+
+
+PREPARED = "<properties><prepared.connection.count>1</prepared.connection.count></properties>"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            "<accept-options><proxy.protocol>required</proxy.protocol></accept-options>",
+            "proxy.protocol is required, and no trusted.sources say whose word is taken",
+        ),
+        (
+            "<accept-options><http.forwarded>forwarded</http.forwarded></accept-options>",
+            "http.forwarded is forwarded, and no trusted.sources say whose word is taken",
+        ),
+        (
+            f"{PREPARED}<connect-options><proxy.protocol>v2</proxy.protocol></connect-options>",
+            "proxy.protocol tells of a client, and connect.strategy prepared connects before there is one",
+        ),
+        (
+            f"{PREPARED}<connect-options><http.forwarded>forwarded</http.forwarded></connect-options>",
+            "http.forwarded tells of a client, and connect.strategy prepared connects before there is one",
+        ),
+    ],
+)
+def test_whose_word_is_taken(problems_of: Problems, options: str, message: str) -> None:
+    (problem,) = problems_of(gateway(proxy(options)))
+    assert message in problem
+
+
+def test_a_shared_session_cannot_tell_clients_apart(problems_of: Problems) -> None:
+    options = (
+        "<connect-options><span.mode>required</span.mode>"
+        "<http.forwarded>forwarded</http.forwarded></connect-options>"
+    )
+    (problem,) = problems_of(gateway(proxy(options, connect="ws://gw/")))
+    assert "http.forwarded tells of each client, and the session of span.mode required" in problem
+
+
+def test_accepts_of_one_port_are_told_alike(problems_of: Problems) -> None:
+    told = (
+        "<accept-options><proxy.protocol>required</proxy.protocol>"
+        "<trusted.sources>10.0.0.1</trusted.sources></accept-options>"
+    )
+    (problem,) = problems_of(gateway(proxy(told, accept="ws://a:8000/one"), proxy(accept="ws://a:8000/two")))
+    assert "share a:8000, but their proxy.protocol or trusted.sources differ" in problem

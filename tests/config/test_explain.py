@@ -47,6 +47,36 @@ def test_rows(load_text: Load) -> None:
     assert [(option.name, option.value) for option in report.gateway] == [("stop.timeout", "5 s")]
 
 
+def test_the_way_out_is_shown(load_text: Load) -> None:
+    text = gateway(
+        "<service><name>one</name><accept>tcp://10.0.0.1:1</accept><type>proxy</type>",
+        "<connect>wss://gw.example.com/</connect></service>",
+        "<service><name>two</name><accept>tcp://10.0.0.1:2</accept><type>proxy</type>",
+        "<connect>wss://gw.example.com/</connect>",
+        "<connect-options><http.transport>socks+ssl://p</http.transport></connect-options></service>",
+    )
+    machine = Machine(HERE.addresses, 0, {"HTTPS_PROXY": "http://alice:sesame@proxy:3128"})
+    one, two = explain(load_text(text), machine).rows
+    assert one.goes_to == "wss://gw.example.com:443/\n  through http://proxy:3128 (HTTPS_PROXY)"
+    assert two.goes_to == "wss://gw.example.com:443/\n  through socks+ssl://p:1443 (http.transport)"
+    machine = Machine(HERE.addresses, 0, {**machine.environment, "NO_PROXY": "example.com"})
+    one, _ = explain(load_text(text), machine).rows
+    assert one.goes_to == "wss://gw.example.com:443/\n  directly (NO_PROXY: example.com)"
+    report = explain(load_text(text), Machine(HERE.addresses, 0, {"HTTPS_PROXY": "ftp://alice:sesame@p"}))
+    assert report.failed
+    assert "the variable HTTPS_PROXY of the environment: ftp:// is no kind of proxy" in str(report.notes)
+    assert "sesame" not in str(report)
+
+
+def test_what_a_header_field_says_is_not_shown(load_text: Load) -> None:
+    fields = "<http.headers>X-Tenant: blue || Authorization: Bearer sesame</http.headers>"
+    text = gateway(proxy(f"<connect-options>{fields}</connect-options>", connect="ws://gw/"))
+    report = explain(load_text(text), HERE)
+    values = {option.name: option.value for option in report.rows[0].options}
+    assert values["http.headers"] == ("X-Tenant", "Authorization")
+    assert "sesame" not in str(report)
+
+
 def test_verbose_lists_what_is_at_its_default(load_text: Load) -> None:
     brief, full = (
         explain(load_text(BOTH), HERE, verbose=verbose).rows[1].options for verbose in (False, True)

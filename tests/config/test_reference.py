@@ -11,7 +11,7 @@ from annotated_types import Le
 from pydantic.fields import FieldInfo
 from tests.config.conftest import Load
 
-from isthmus.config import units
+from isthmus.config import headers, networks, proxies, units
 from isthmus.config.model import (
     AcceptOptions,
     BindValue,
@@ -128,6 +128,14 @@ def type_of(info: FieldInfo) -> str:
         return "bind"
     if LocalBindValue in get_args(info.annotation):
         return "local address"
+    if proxies.parse_chain in readers:
+        return "proxies"
+    if networks.parse_networks in readers:
+        return "networks"
+    if headers.parse_fields in readers:
+        return "fields"
+    if {headers.parse_host, headers.parse_server_name, headers.parse_target} & set(readers):
+        return "text"
     for each in (info.annotation, *get_args(info.annotation)):
         if get_origin(each) is Literal:
             return ", ".join(f"`{value}`" for value in get_args(each))

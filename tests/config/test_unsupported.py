@@ -67,6 +67,7 @@ def test_the_tls_spelling_is_refused_as_it_was_written(problems_of: Problems, na
         ("connect-options", "http.keepalive.connections", "2"),
         ("connect-options", "http.maximum.redirects", "0"),
         ("connect-options", "http.max.authentication.attempts", "0"),
+        ("connect-options", "socks.mode", "forward"),
     ],
 )
 def test_a_value_that_asks_for_nothing_is_harmless(

@@ -31,6 +31,7 @@ class Hostile:
     def __init__(self, websocket: ClientConnection) -> None:
         self.websocket = websocket
         self.nonce = b""  # of the server's HELLO
+        self.settings: Settings
         self.welcome: Welcome
         self._heard: deque[Frame] = deque()
         self._sink = _Sink()
@@ -66,7 +67,7 @@ class Hostile:
 
     async def greeted(self) -> None:
         _, _, payload = await self.hear(Type.HELLO)
-        self.nonce = f.parse_hello(payload).nonce
+        self.nonce, self.settings = f.parse_hello(payload)
 
     async def found(self, settings: Settings | None = None) -> None:
         """Open a session."""

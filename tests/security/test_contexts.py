@@ -183,6 +183,15 @@ def test_clients_are_verified_by_the_truststore(scene: Scene) -> None:
     handshake(ServerTls(stores).current().first, stranger, "gw.example.com")
 
 
+def test_a_certificate_is_not_shown_to_everybody(scene: Scene) -> None:
+    """A server that a redirect leads to is not to know who we are."""
+    scene.write("gw.example.com")
+    stores = scene.stores()
+    server = ServerTls(stores, None, "required").current().first
+    with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+        handshake(server, ClientTls(stores, show=False).current(), "gw.example.com")
+
+
 def test_clients_cannot_be_verified_without_a_truststore(scene: Scene) -> None:
     scene.write("gw.example.com")
     stores = Stores(Security(keystore=Keystore(file=Path("gw.pem"))), scene.folder)

@@ -579,3 +579,14 @@ async def test_the_log_counts_the_bytes_of_each_side(caplog: pytest.LogCaptureFi
     client.take()
     await turns()
     assert "proxy-1: closed after 5/3 bytes" in caplog.messages
+
+
+async def test_the_connector_is_told_whose_connection_it_is_also_later() -> None:
+    connector = Connector()
+    service = ProxyService(proxy_service(connect_strategy="deferred"), connector)
+    incoming = Incoming(Connection(asyncio.get_running_loop().call_soon))
+    service.incoming(incoming)
+    incoming.connection.send(b"hello")
+    incoming.connection.read()
+    assert [origin for origin, _ in connector.asked] == [incoming.peer]
+    await service.stop(0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,15 @@ class Processes:
     def start(self, command: Sequence[str | Path], **settings: object) -> Process:
         """Start a program."""
         return self.keep(Process(command, **settings))  # type: ignore[arg-type]
+
+    def public_folder(self) -> Path:
+        """Return a folder until the end of this scope for programs that give up being root.
+
+        What pytest makes can be entered by nobody else, and it sees to that again and again.
+        """
+        folder = Path(self._kept.enter_context(tempfile.TemporaryDirectory(prefix="isthmus-", dir="/tmp")))
+        folder.chmod(0o777)
+        return folder
 
     def gateway(self, config: Path, *arguments: str | Path, prefix: Sequence[str] = ()) -> Gateway:
         """Start a gateway without waiting for it."""

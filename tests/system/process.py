@@ -289,7 +289,11 @@ def eventually(holds: Callable[[], bool], what: str, timeout: float = PATIENCE) 
 
 def environment() -> dict[str, str]:
     """Return the environment of a process: the test's own, this isthmus, and where root's programs are."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GATEWAY_") and not name.upper().endswith("_PROXY")
+    }
     path = [str(SOURCE), *filter(None, [own.get("PYTHONPATH")])]
     # A gateway that forgets to close something says so, and `check_lines` objects.
     return {

@@ -121,6 +121,8 @@ class Link:
         self.number = number
         self.cut_already = False
         self.recovered = False
+        self._answered = False
+        self._turns = 0
         self.open = asyncio.Event()
         self.open.set()
         self._client, self._server = client, server
@@ -146,7 +148,12 @@ class Link:
 
     def moved(self, line: Line) -> None:
         """Note bytes that were passed on; what goes up behind an answer shows that both sides live."""
-        if not self.recovered and line is self._up and self._down.passed:
+        if line is self._down:
+            self._answered = True
+        elif self._answered:
+            self._answered = False
+            self._turns += 1
+        if not self.recovered and self._turns >= self.faults.turns:
             self.recovered = True
             say(f"recovered {self.number}")
             self.schedule()
@@ -230,6 +237,7 @@ class Faults:
         self.delay: float = settings.delay
         self.rate: float = settings.rate
         self.queue: int = settings.queue
+        self.turns: int = settings.turns
         self.chance = random.Random(settings.seed)
         self.links: dict[int, Link] = {}
         self.kinds: list[str] = []
@@ -319,6 +327,9 @@ async def main() -> None:
     parser.add_argument("--rate", type=float, default=0.0, help="bytes a second, each way of each connection")
     parser.add_argument("--queue", type=int, default=1 << 18, help="bytes that may wait beyond the delay")
     parser.add_argument("--buffer", type=int, default=0, help="of each socket, in bytes; 0: the kernel's own")
+    parser.add_argument(
+        "--turns", type=int, default=1, help="answers that are replied to until it is recovered"
+    )
     parser.add_argument("--to", default=HOST, help="the target's address")
     parser.add_argument("--seed", type=int, default=1)
     settings = parser.parse_args()

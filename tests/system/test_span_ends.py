@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -259,17 +258,3 @@ def test_a_session_past_its_grace(processes: Processes, tmp_path: Path) -> None:
         with peers.connect(pair.port) as client:
             client.sendall(b"after")
             assert peers.read_exactly(client, 5) == b"after"
-
-
-def test_a_gateway_that_is_stopped_ends_its_streams(processes: Processes, tmp_path: Path) -> None:
-    """A stop in order is told: nobody waits for a grace."""
-    with Backend(peers.echo) as backend:
-        pair = start_span_pair(processes, tmp_path, backend.port, web_port=free_port(), both=REQUIRED)
-        with peers.connect(pair.port) as client:
-            client.sendall(b"before")
-            assert peers.read_exactly(client, 6) == b"before"
-            pair.server.signal(signal.SIGTERM)
-            pair.server.wait_for("Stopping")
-            pair.server.signal(signal.SIGTERM)  # the second does not wait for connections
-            assert peers.is_reset(client)
-        pair.server.wait()

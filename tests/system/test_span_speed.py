@@ -23,6 +23,7 @@ from tests.system.process import PATIENCE, eventually, free_port
 from tests.system.requirements import Requirements
 from tests.system.span_network import SERVER, far_network
 from tests.system.span_scene import (
+    DEADLINE,
     HOST,
     SOAK_SECONDS,
     Faults,
@@ -173,7 +174,7 @@ def test_the_window_is_filled(processes: Processes, tmp_path: Path, backend: Bac
     with Bulk(peers.connect(pair.port), "d") as bulk:
         got = bulk.rate(2, 2)
     print(f"{got / (window / (2 * delay)):.2f} windows a round trip")
-    assert got >= 0.75 * window / (2 * delay)
+    assert got >= (0.8 if SOAK_SECONDS else 0.6) * window / (2 * delay)
 
 
 @pytest.mark.parametrize("carriers", [1, "auto"] if SOAK_SECONDS else [1])
@@ -246,7 +247,7 @@ def several(
         backend,
         web_port=web_port,
         through=faults.port,
-        both={**REQUIRED, "span.ping.deadline": "2 s"},
+        both={**REQUIRED, "span.ping.deadline": f"{DEADLINE} s"},
         connect_options={"span.carriers": carriers},
     )
     return pair, faults
@@ -302,5 +303,5 @@ def test_losing_some_carriers_loses_nothing(processes: Processes, tmp_path: Path
     print(report)
     assert not report.errors, str(report)
     assert not report.stuck, str(report)
-    # Silence of one carrier is noticed within the deadline of two seconds.
-    assert report.longest_wait < 3.5, str(report)
+    # Silence of one carrier is noticed within the deadline.
+    assert report.longest_wait < 2.5 * DEADLINE, str(report)

@@ -13,9 +13,13 @@ from tests.transports.memory import Wire
 from isthmus.errors import ConnectError, StreamReset
 from isthmus.transports import tcp
 from isthmus.transports.accept import SocketIncoming, StreamIncoming
+from isthmus.transports.base import Origin
 from isthmus.uri import parse
 
 ADDRESS = parse("tcp://127.0.0.1:1")
+
+
+ORIGIN = Origin(("198.51.100.7", 4711), ("203.0.113.1", 443))
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
@@ -46,6 +50,15 @@ class TestSocketIncoming:
             await until(lambda: recorder.ended)
             recorder.call("close")
             await until(lambda: recorder.in_order)
+
+    async def test_who_a_balancer_says_it_is_from(self) -> None:
+        ours, client = connected()
+        assert (
+            SocketIncoming(asyncio.get_running_loop(), ADDRESS, ours, None, ORIGIN).peer
+            == "198.51.100.7:4711"
+        )
+        ours.close()
+        client.close()
 
     async def test_refuse_is_a_reset(self) -> None:
         with nothing_left_open():
@@ -79,6 +92,10 @@ class TestStreamIncoming:
         assert offers == [incoming]
         assert incoming.peer == "192.0.2.7:50000"
         return wire, incoming
+
+    async def test_who_a_balancer_says_it_is_from(self) -> None:
+        incoming = StreamIncoming(ADDRESS, lambda _: None, None, ORIGIN)
+        assert incoming.peer == "198.51.100.7:4711"
 
     async def test_nothing_is_read_before_the_answer(self) -> None:
         wire, incoming = self.offered()

@@ -10,9 +10,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from isthmus.config.model import AcceptOptions
 from isthmus.errors import AccessDenied
 from isthmus.identity import ANONYMOUS, Asked, Identity
-from isthmus.transports.authentication import Authentication, GuardedHttp, certificate_of, client_of
+from isthmus.transports.authentication import (
+    Authentication,
+    GuardedHttp,
+    address_of,
+    believed,
+    certificate_of,
+)
 from isthmus.transports.base import Receiver
 from isthmus.websocket.handshake import parse_request_head
 
@@ -76,7 +83,7 @@ class Scene:
         self.authentication = Authentication(mine, lambda _, identity: self.admitted.append(identity))
 
     async def start(self) -> None:
-        self.authentication.start(self.guard, REQUEST)
+        self.authentication.start(self.guard, REQUEST, ("10.0.0.7", 5000))
         await asyncio.sleep(0)
 
     async def settle(self) -> None:
@@ -179,7 +186,7 @@ def http(path: str = "/") -> Any:
 
 async def test_requests_are_guarded_as_well(caplog: pytest.LogCaptureFixture) -> None:
     guard = Guard()
-    pages = GuardedHttp(Pages(), guard)
+    pages = GuardedHttp(Pages(), guard, AcceptOptions())
     guard.answer.set_result(JOE)
     request = http("/a?b=c")
     response: Any = await pages.handle(request)
@@ -202,10 +209,21 @@ async def test_requests_are_guarded_as_well(caplog: pytest.LogCaptureFixture) ->
     await pages.stop(0.0)
 
 
+def test_who_a_client_is_behind_its_balancers() -> None:
+    """Failed logins are counted for the client, not for the balancer."""
+    values = {"http.forwarded": "x-forwarded-for", "trusted.sources": "10.0.0.0/8"}
+    options = AcceptOptions.model_validate(values)
+    headers = (("x-forwarded-for", "192.0.2.7"),)
+    assert address_of(believed(headers, options, ("10.0.0.1", 5000))) == "192.0.2.7"
+    assert address_of(believed(headers, options, ("192.0.2.9", 5000))) == "192.0.2.9"
+    assert address_of(believed(headers, AcceptOptions(), ("10.0.0.1", 5000))) == "10.0.0.1"
+    assert believed(headers, options, "/run/socket") == "/run/socket"
+
+
 def test_facts_of_a_connection() -> None:
-    assert client_of(("10.0.0.7", 1)) == "10.0.0.7"
-    assert client_of(("::1", 1, 0, 0)) == "::1"
-    assert client_of("/run/socket") == client_of(None) == "local"
+    assert address_of(("10.0.0.7", 1)) == "10.0.0.7"
+    assert address_of(("::1", 1, 0, 0)) == "::1"
+    assert address_of("/run/socket") == address_of(None) == "local"
 
     class Tls:
         def __init__(self, certificate: bytes | None) -> None:

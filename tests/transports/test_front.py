@@ -18,7 +18,7 @@ from isthmus.config.model import AcceptOptions, CrossSiteConstraint
 from isthmus.errors import ConnectError, StreamReset
 from isthmus.identity import ANONYMOUS, Identity
 from isthmus.span.frames import SUBPROTOCOL
-from isthmus.transports.base import Incoming, Receiver, Transport
+from isthmus.transports.base import Incoming, Origin, Receiver, Transport
 from isthmus.transports.cross_site import CrossSite
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
 from isthmus.transports.span.accept import SpanAccept
@@ -60,12 +60,19 @@ class Port:
     """A front, the services behind it, and one client."""
 
     def __init__(
-        self, *accepts: str, http: Sequence[str] = (), bridge: bool = False, maximum: int = 16384
+        self,
+        *accepts: str,
+        http: Sequence[str] = (),
+        bridge: bool = False,
+        maximum: int = 16384,
+        options: AcceptOptions | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.offers: list[Incoming] = []
         router = Router()
         for accept in accepts or ("ws://gw.example.com:8000/echo",):
-            router.websockets.append(WebSocketRoute(parse(accept), AcceptOptions(), self.offers.append))
+            route = WebSocketRoute(parse(accept), options or AcceptOptions(), self.offers.append)
+            router.websockets.append(route)
         for accept in http:
             router.https.append(HttpRoute(parse(accept), accept))  # type: ignore[arg-type]
         self.bridge = Bridge() if http or bridge else None
@@ -81,7 +88,7 @@ class Port:
         self.patch.setattr(asyncio, "get_running_loop", lambda: self.wire.clock.loop)
         try:
             self.wire.right.start(self.client)
-            self.wire.left.start(self.front.receiver())
+            self.wire.left.start(self.front.receiver(origin))
         finally:
             self.patch.undo()
 
@@ -122,6 +129,30 @@ def request(line: str = "GET /echo HTTP/1.1", **changes: str | None) -> bytes:
 
 
 # --- a WebSocket
+
+
+ORIGIN = Origin(("198.51.100.7", 4711), ("203.0.113.1", 443))
+
+
+@pytest.mark.parametrize(
+    ("kind", "trusted", "origin", "client"),
+    [
+        ("none", "192.0.2.0/24", None, "192.0.2.7:50000"),
+        ("x-forwarded-for", "192.0.2.0/24", None, "203.0.113.99"),
+        ("x-forwarded-for", "10.0.0.0/8", None, "192.0.2.7:50000"),
+        ("forwarded", "192.0.2.0/24", None, "192.0.2.7:50000"),
+        ("none", "192.0.2.0/24", ORIGIN, "198.51.100.7:4711"),
+        ("x-forwarded-for", "192.0.2.0/24", ORIGIN, "198.51.100.7:4711"),
+        ("x-forwarded-for", "198.51.100.0/24", ORIGIN, "203.0.113.99"),
+    ],
+)
+def test_who_a_client_is(kind: str, trusted: str, origin: Origin | None, client: str) -> None:
+    """A header is believed only of who is trusted: of the socket, or of whom the PROXY protocol names."""
+    options = AcceptOptions.model_validate({"http.forwarded": kind, "trusted.sources": trusted})
+    port = Port(options=options, origin=origin)
+    port.send(request(X_Forwarded_For="203.0.113.99"))
+    (incoming,) = port.offers
+    assert incoming.peer == client
 
 
 def test_a_websocket_is_offered_and_accepted() -> None:

@@ -112,6 +112,29 @@ async def test_what_is_read_may_be_kept(joined: Joined, size: int) -> None:
     await until(lambda: keeper.lost)
 
 
+async def test_a_receiver_that_pauses_in_a_read_gets_no_larger_ones(joined: Joined) -> None:
+    """Whoever keeps what is read says so when it has enough: it is not given a MiB on top."""
+
+    class Pausing(Keeper):
+        def data_received(self, data: memoryview) -> None:
+            super().data_received(data)
+            joined.transport.pause_reading()
+
+    keeper = joined.recorder = Pausing()
+    joined.begin()
+    joined.transport.read_for_keeping(True)
+    sending = asyncio.create_task(asyncio.to_thread(joined.peer.sendall, MIXED[: 12 * READ_SIZE]))
+    size = min(len(MIXED), 12 * READ_SIZE)
+    while sum(map(len, keeper.kept)) < size:
+        count = len(keeper.kept)
+        joined.transport.resume_reading()
+        await until(lambda c=count: len(keeper.kept) > c)
+    await sending
+    assert max(map(len, keeper.kept)) <= READ_SIZE
+    joined.transport.abort()
+    await until(lambda: keeper.lost)
+
+
 async def test_views_again_after_reads_that_were_kept(joined: Joined) -> None:
     keeper = joined.recorder = Keeper()
     joined.begin()

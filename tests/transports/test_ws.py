@@ -18,7 +18,6 @@ from tests.websocket.recorder import Recorder as Frames
 from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError, StreamCut, StreamReset
 from isthmus.transports.base import Transport
-from isthmus.transports.credentials import Fields
 from isthmus.transports.ws import WebSocketOpening, WebSocketTransport
 from isthmus.transports.ws_connect import start_plain
 from isthmus.uri import parse
@@ -590,13 +589,13 @@ def test_what_is_below_does_the_rest(role: Role) -> None:
 class Opening:
     """A client's handshake; the server's side is written by hand."""
 
-    def __init__(self, url: str = "ws://gw.example.com:8000/path?q=1", fields: Fields = tuple) -> None:
+    def __init__(self, url: str = "ws://gw.example.com:8000/path?q=1") -> None:
         self.wire = Wire()
         self.server = Raw()
         self.above = Recorder()
         self.failures: list[ConnectError] = []
         self.opened = 0
-        self.opening = WebSocketOpening(parse(url), self._open, self.failures.append, fields=fields)
+        self.opening = WebSocketOpening(parse(url), self._open, self.failures.append)
         self.wire.right.start(self.server)
         with OnClock(self.wire):
             self.wire.left.start(self.opening)
@@ -639,15 +638,6 @@ def test_the_request() -> None:
     assert lines[0] == "GET /path?q=1 HTTP/1.1"
     assert "Host: gw.example.com:8000" in lines
     assert bytes(opening.server.data).endswith(b"\r\n\r\n")
-
-
-def test_the_request_has_the_fields_of_this_moment() -> None:
-    opening = Opening(fields=lambda: (("Authorization", "Bearer abc"),))
-    assert b"\r\nAuthorization: Bearer abc\r\n" in bytes(opening.server.data)
-    opening.answer(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n\r\n")
-    (error,) = opening.failures
-    assert "answered 401 Unauthorized" in str(error)
-    assert error.hint == "it asks for Bearer; what connect-options http.authorization.file holds is not taken"
 
 
 def test_the_right_answer_opens() -> None:

@@ -12,12 +12,13 @@ def applies(option: str, addresses: Iterable[Address], *, connecting: bool = Fal
 
     An accept's bind is for its own scheme only; `tcp.*`, and `tcp.bind` where `addresses` are connected to
     (`connecting`), for whatever goes over the network; `ssl.*` for schemes with TLS, `ws.*` and `span.*` for
-    WebSocket, `http.*` for all that begin with HTTP; the others are for every address.
+    WebSocket, `http.*` for all that begin with HTTP, `proxy.*` and `trusted.*` as `tcp.*`; the others are for
+    every address.
     """
     word, _, rest = option.partition(".")
     if rest == "bind" and not connecting:
         return any(address.scheme == word for address in addresses)
-    if word == "tcp":
+    if word in ("tcp", "proxy", "trusted"):
         return any(not address.kind.local for address in addresses)
     if word == "ssl":
         return any(address.kind.secure for address in addresses)

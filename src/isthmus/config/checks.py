@@ -57,6 +57,7 @@ def check(services: Sequence[Service], file: str, lines: Lines, *, stdio: bool =
     for index, service in enumerate(services):
         problems += _schemes(service, index, file, lines, stdio)
         problems += _strategy(service, index, file, lines)
+        problems += _trust(service, index, file, lines)
     problems += _listeners(services, file, lines)
     return problems
 
@@ -129,12 +130,44 @@ def _strategy(service: Service, index: int, file: str, lines: Lines) -> Iterator
         )
 
 
+def _trust(service: Service, index: int, file: str, lines: Lines) -> Iterator[Problem]:
+    """Whoever says who a client is must be named, and a client must be there to be told of."""
+    accepting, connecting = service.accept_options, service.connect_options
+    for name, value in (
+        ("proxy.protocol", accepting.proxy_protocol),
+        ("http.forwarded", accepting.http_forwarded),
+    ):
+        if value != "none" and not accepting.trusted_sources:
+            line = line_of(lines, "service", index, "accept-options", name)
+            what = f"{name} is {value}, and no trusted.sources say whose word is taken"
+            allowed = "trusted.sources with the addresses of the balancers (10.0.0.0/8)"
+            yield Problem(file, line, f"service/accept-options/{name}", what, allowed)
+    prepared = isinstance(service.properties, ProxyProperties) and service.properties.strategy == "prepared"
+    for name, told in (
+        ("proxy.protocol", connecting.proxy_protocol),
+        ("http.forwarded", connecting.http_forwarded),
+    ):
+        if told == "none":
+            continue
+        line = line_of(lines, "service", index, "connect-options", name)
+        what = allowed = ""
+        if prepared:
+            what = f"{name} tells of a client, and connect.strategy prepared connects before there is one"
+            allowed = "connect.strategy immediate or deferred"
+        elif connecting.span_mode == "required" and any(connect.kind.web for connect in service.connects):
+            what = f"{name} tells of each client, and the session of span.mode required is shared by all"
+            allowed = "one of the two; span tells of each stream by itself"
+        if what:
+            yield Problem(file, line, f"service/connect-options/{name}", what, allowed)
+
+
 @dataclass(frozen=True, slots=True)
 class _Listener:
     accept: Address
     bind: Bind
     line: int
     tls: tuple[object, ...] = ()
+    header: tuple[object, ...] = ()
 
     @property
     def route(self) -> tuple[bool, str, str]:
@@ -189,6 +222,9 @@ class _Listeners:
         if mine.tls != other.tls:
             what = f"{accept} and {other} share {bind}, but their ssl options differ"
             return what, "the same ssl.verify-client, ssl.protocols and ssl.ciphers, or another port"
+        if mine.header != other.header:
+            what = f"{accept} and {other} share {bind}, but their proxy.protocol or trusted.sources differ"
+            return what, "the same of both, or another port"
         if same_route is not mine:
             what = f"{accept} is bound twice: {same_route} has the same bind {bind}, host and path"
             return what, "another path or host, or another bind"
@@ -214,5 +250,7 @@ def _listeners(services: Sequence[Service], file: str, lines: Lines) -> Iterator
             bind = Bind("", 0) if accept.kind.local else listens_on(service, accept)
             options = service.accept_options
             tls = (options.verify_client, options.protocols, options.ciphers) if accept.kind.secure else ()
-            if problem := listeners.add(_Listener(accept, bind, line, tls)):
+            told = options.proxy_protocol != "none"
+            header = (options.proxy_protocol, options.trusted_sources) if told else ()
+            if problem := listeners.add(_Listener(accept, bind, line, tls, header)):
                 yield Problem(file, line, "service/accept", *problem)

@@ -19,6 +19,7 @@ from rich.text import Text
 from isthmus.config import Loaded
 from isthmus.config.applies import applies
 from isthmus.config.checks import listens_on
+from isthmus.config.headers import split_field
 from isthmus.config.machine import Machine
 from isthmus.config.model import (
     DirectoryProperties,
@@ -28,7 +29,8 @@ from isthmus.config.model import (
     Service,
     options_of,
 )
-from isthmus.errors import Problem
+from isthmus.config.proxies import way_to
+from isthmus.errors import ConfigurationError, Problem
 from isthmus.uri import Address
 
 Level = Literal["ERROR", "WARN", "HINT"]
@@ -98,7 +100,7 @@ class Report:
 
 def explain(loaded: Loaded, machine: Machine, *, verbose: bool = False) -> Report:
     """Say what `loaded` would do on `machine`; with `verbose`, options at their default are listed, too."""
-    rows = tuple(_row(service, verbose) for service in loaded.config.services)
+    rows = tuple(_row(service, verbose, machine) for service in loaded.config.services)
     gateway = tuple(
         option for option in options_of(loaded.config.options) if verbose or not option.is_default
     )
@@ -111,7 +113,7 @@ def _ordered(notes: Sequence[Note]) -> tuple[Note, ...]:
     return tuple(sorted(notes, key=lambda note: (_LEVELS.index(note.level), note.problem.line)))
 
 
-def _row(service: Service, verbose: bool) -> Row:
+def _row(service: Service, verbose: bool, machine: Machine) -> Row:
     accepts = tuple(
         Accept(str(accept), "" if accept.kind.local else str(listens_on(service, accept)))
         for accept in service.accepts
@@ -142,16 +144,32 @@ def _row(service: Service, verbose: bool) -> Row:
         Option(f"cross-site-constraint {place}", ", ".join(each.allow_origin), False)
         for place, each in enumerate(service.cross_site, 1)
     ]
+    # What a header field says may be a secret.
+    options = [
+        replace(each, value=tuple(split_field(line)[0] for line in each.value))
+        if each.name == "http.headers" and isinstance(each.value, tuple)
+        else each
+        for each in options
+    ]
     shown = tuple(option for option in options if verbose or not option.is_default)
-    return Row(service.name, service.type, accepts, _goes_to(service), shown)
+    return Row(service.name, service.type, accepts, _goes_to(service, machine), shown)
 
 
-def _goes_to(service: Service) -> str:
+def _goes_to(service: Service, machine: Machine) -> str:
     if isinstance(service.properties, DirectoryProperties):
         return f"the files in {service.properties.directory}"
     if isinstance(service.properties, EchoProperties):
         return "back to the client"
-    return "\n".join(str(connect) for connect in service.connects)
+    lines: list[str] = []
+    for connect in service.connects:
+        lines.append(str(connect))
+        try:
+            way = way_to(connect, service.connect_options, machine.environment)
+        except ConfigurationError:  # told as an error
+            continue
+        if way.reason:
+            lines.append(f"  {way}")
+    return "\n".join(lines)
 
 
 class _Notes:
@@ -168,6 +186,7 @@ class _Notes:
                 yield from self.accept(service, accept, self.loaded.line("service", index, "accept", place))
             yield from self.loop(service, index)
             yield from self.origin(service, index)
+            yield from self.way(service, index)
             if service.mime_mappings and not isinstance(service.properties, DirectoryProperties):
                 line = self.loaded.line("service", index, "mime-mapping", 0)
                 what = "it has no effect: only directory services have files"
@@ -234,6 +253,16 @@ class _Notes:
             line = self.loaded.line("service", index, "cross-site-constraint", 0, "allow-origin")
             what = "the constraint has no effect: no accept of this service is for browsers"
             yield self.note("HINT", line, "service/cross-site-constraint", what)
+
+    def way(self, service: Service, index: int) -> Iterator[Note]:
+        """Can the proxies be known?"""
+        options = service.connect_options
+        try:
+            for connect in service.connects:
+                way_to(connect, options, self.machine.environment)
+        except ConfigurationError as error:
+            line = self.loaded.line("service", index, "connect", 0)
+            yield self.note("ERROR", line, "service/connect", str(error), error.hint)
 
     def own_options(self) -> Iterator[Note]:
         """Which options of a service itself have no effect?"""

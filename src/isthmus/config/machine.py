@@ -1,11 +1,13 @@
-"""What `isthmus check` must know about the machine it runs on: its addresses, and which ports it may use."""
+"""What `isthmus check` must know about the machine it runs on: its addresses, which ports it may use, its
+environment.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _CAP_NET_BIND_SERVICE = 10  # its number in linux/capability.h
@@ -16,11 +18,12 @@ class Machine:
     """A machine a gateway could run on. `Machine.here()` is this one; tests make their own.
 
     `addresses` are its IP addresses in their shortest form, `lowest_port` the first port this process may
-    listen on.
+    listen on; `environment` may name proxies.
     """
 
     addresses: frozenset[str] = frozenset()
     lowest_port: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def here(cls) -> Machine:
@@ -28,7 +31,7 @@ class Machine:
         import psutil  # only a check needs it
 
         found = (each.address.partition("%")[0] for nic in psutil.net_if_addrs().values() for each in nic)
-        return cls(frozenset(_ip_addresses(found)), _lowest_port())
+        return cls(frozenset(_ip_addresses(found)), _lowest_port(), dict(os.environ))
 
     def has(self, host: str) -> bool:
         """Tell whether this machine can listen on `host`. A name is believed: nothing is resolved."""

@@ -21,6 +21,9 @@ from pydantic.fields import FieldInfo
 from isthmus import uri
 from isthmus.config import tls_names, units
 from isthmus.config.cache_control import CacheControl
+from isthmus.config.headers import parse_fields, parse_host, parse_server_name, parse_target
+from isthmus.config.networks import Network, parse_networks
+from isthmus.config.proxies import Proxy, parse_chain
 from isthmus.config.realm import AuthorizationConstraint, Realm
 from isthmus.config.section import Count, Duration, File, Names
 from isthmus.config.section import Section as Section
@@ -170,6 +173,13 @@ def _mime_type(value: str) -> str:
     return value
 
 
+def _keyring(value: str) -> str:
+    user, _, service = value.rpartition("@")
+    if not user or not service:
+        raise NotAllowed(f"{shown(value)} is no entry of a keyring", "USER@SERVICE (alice@proxy.example.com)")
+    return value
+
+
 def _carriers(value: Any) -> int:
     if value == "auto":
         return 0
@@ -187,6 +197,9 @@ Size = Annotated[int, BeforeValidator(units.size)]
 """Bytes."""
 Rate = Annotated[int, BeforeValidator(units.rate)]
 """Bytes a second."""
+Proxies = Annotated[tuple[Proxy, ...], BeforeValidator(parse_chain)]
+"""A chain of proxies, the nearest first."""
+Networks = Annotated[tuple[Network, ...], BeforeValidator(parse_networks)]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns)]
 """Globs with blanks between: `*` and `?` within a name, `**` any number of folders."""
 
@@ -291,6 +304,12 @@ class AcceptOptions(SpanOptions):
 
     verify_client: Literal["none", "optional", "required"] = Field("none", alias="ssl.verify-client")
     """Whether clients are asked for a certificate, and must show one; the truststore says who is believed."""
+    proxy_protocol: Literal["none", "required"] = Field("none", alias="proxy.protocol")
+    """Whether connections from `trusted_sources` begin with a header of the PROXY protocol (isthmus)."""
+    http_forwarded: Literal["none", "x-forwarded-for", "forwarded"] = Field("none", alias="http.forwarded")
+    """Which header of `trusted_sources` says who a Web client is (isthmus)."""
+    trusted_sources: Networks = Field((), alias="trusted.sources")
+    """The balancers in front of this gateway (isthmus)."""
 
     def bind_for(self, scheme: str) -> Bind | None:
         """Return the bind for accepts of `scheme`; a bind applies to its own scheme only."""
@@ -328,6 +347,37 @@ class ConnectOptions(SpanOptions):
     websocket_inactivity_timeout: Duration = Field(0.0, alias="ws.inactivity.timeout", ge=0)
     tcp_bind: LocalBindValue | None = Field(None, alias="tcp.bind")
     """The local address of outgoing connections. None: the kernel chooses."""
+    tcp_transport: Proxies | None = Field(None, alias="tcp.transport")
+    """Proxies on the way; see `config.proxies.way_to`. None: what the environment says."""
+    ssl_transport: Proxies | None = Field(None, alias="ssl.transport")
+    http_transport: Proxies | None = Field(None, alias="http.transport")
+    proxy_credentials_file: File | None = Field(None, alias="proxy.credentials-file")
+    """Who we are to proxies, in the form of netrc (isthmus)."""
+    proxy_protocol: Literal["none", "v1", "v2"] = Field("none", alias="proxy.protocol")
+    """Whether the destination is told first who a connection is made for (isthmus)."""
+    http_forwarded: Literal["none", "x-forwarded-for", "forwarded"] = Field("none", alias="http.forwarded")
+    """With which header a WebSocket server is told so (isthmus)."""
+    server_name: Annotated[str, BeforeValidator(parse_server_name)] | None = Field(
+        None, alias="ssl.server-name"
+    )
+    """The name that a server is asked for (SNI) and must prove, if not that of the URI (isthmus)."""
+    http_host: Annotated[str, BeforeValidator(parse_host)] | None = Field(None, alias="http.host")
+    http_path: Annotated[str, BeforeValidator(parse_target)] | None = Field(None, alias="http.path")
+    http_headers: Annotated[tuple[str, ...], BeforeValidator(parse_fields)] = Field((), alias="http.headers")
+    """More fields of the WebSocket handshake, `Name: value` each (isthmus)."""
+    http_maximum_redirects: Count = Field(0, alias="http.maximum.redirects", ge=0, le=20)
+    http_maximum_cookies: Count = Field(50, alias="http.maximum.cookies", ge=0, le=1000)
+    """Cookies that are kept for the balancers of a WebSocket server; 0: none (isthmus)."""
+
+    @property
+    def tells_origin(self) -> bool:
+        """Whether the destination is told who each connection is made for."""
+        return self.proxy_protocol != "none" or self.http_forwarded != "none"
+
+    proxy_credentials_keyring: Annotated[str, AfterValidator(_keyring)] | None = Field(
+        None, alias="proxy.credentials-keyring"
+    )
+    """The same from the keyring of this user: `USER@SERVICE` (isthmus)."""
 
 
 class ProxyProperties(Section):

@@ -33,18 +33,13 @@ class Refusal:
 
 
 _NO_TRANSPORT = "isthmus chooses the layers below a scheme itself for now"
-_NO_SOCKS = "SOCKS is not supported yet"
+_REVERSE = "isthmus has no reverse connections over SOCKS yet"
 _NO_HTTP_CLIENT = "isthmus sends no HTTP requests other than WebSocket handshakes yet"
 
-_TRANSPORTS = dict.fromkeys(
-    ("pipe.transport", "tcp.transport", "udp.transport", "ssl.transport", "http.transport", "ws.transport"),
-    Refusal(_NO_TRANSPORT),
-)
 _BOTH_OPTIONS = {
-    **_TRANSPORTS,
+    **dict.fromkeys(("pipe.transport", "udp.transport", "ws.transport"), Refusal(_NO_TRANSPORT)),
     "ssl.encryption": Refusal("TLS without encryption does not exist here", _one_of("enabled")),
     "udp.interface": Refusal("UDP is not supported yet"),
-    "http.maximum.redirects": Refusal(_NO_HTTP_CLIENT, _zero),
 }
 
 ELEMENTS: dict[str, dict[str, Refusal]] = {
@@ -60,6 +55,8 @@ ELEMENTS: dict[str, dict[str, Refusal]] = {
     },
     "accept-options": {
         **_BOTH_OPTIONS,
+        **dict.fromkeys(("tcp.transport", "ssl.transport", "http.transport"), Refusal(_NO_TRANSPORT)),
+        "http.maximum.redirects": Refusal(_NO_HTTP_CLIENT, _zero),
         "http.realm": Refusal("write realm-name in the service"),
         "http.server.header": Refusal(
             "isthmus does not let the Server header be chosen yet", _one_of("enabled")
@@ -77,18 +74,14 @@ ELEMENTS: dict[str, dict[str, Refusal]] = {
         ),
         "http.keepalive.connections": Refusal(_NO_HTTP_CLIENT, _one_of("2")),
         "http.max.authentication.attempts": Refusal(_NO_HTTP_CLIENT, _zero),
+        "socks.mode": Refusal(_REVERSE, _one_of("forward")),
+        "socks.timeout": Refusal("connect.timeout is for the whole of a connect, its proxies too"),
+        "socks.retry.maximum.interval": Refusal(_REVERSE),
+        "socks.transport": Refusal("write socks+ssl:// in http.transport, or a chain of proxies there"),
         **dict.fromkeys(
-            (
-                "socks.mode",
-                "socks.timeout",
-                "socks.retry.maximum.interval",
-                "socks.transport",
-                "socks.ssl.ciphers",
-                "socks.ssl.protocols",
-                "socks.ssl.verify-client",
-            ),
-            Refusal(_NO_SOCKS),
+            ("socks.ssl.ciphers", "socks.ssl.protocols"), Refusal("ssl.* is for TLS to a proxy as well")
         ),
+        "socks.ssl.verify-client": Refusal(_REVERSE),
     },
     "proxy": {
         "internal.maximum.transferred.bytes": Refusal(

@@ -88,7 +88,7 @@ def _server_context(
 
 
 def _client_context(
-    loaded: Loaded, options: TlsOptions | None, verify: bool, alpn: Sequence[str] = ()
+    loaded: Loaded, options: TlsOptions | None, verify: bool, alpn: Sequence[str] = (), show: bool = True
 ) -> ssl.SSLContext:
     context = _context(ssl.PROTOCOL_TLS_CLIENT, options, alpn)
     if not verify:
@@ -98,7 +98,7 @@ def _client_context(
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
         _believe(context, loaded.trusted)
-    if loaded.identities:
+    if loaded.identities and show:
         _use_key(context, loaded.identities[0])
     return context
 
@@ -299,19 +299,22 @@ class ServerTls:
 
 
 class ClientTls:
-    """TLS of a connect."""
+    """TLS of a connect. With `show` False no server gets to see the keystore's certificate."""
 
-    def __init__(self, stores: Stores, options: TlsOptions | None = None, verify: bool = True) -> None:
+    def __init__(
+        self, stores: Stores, options: TlsOptions | None = None, verify: bool = True, show: bool = True
+    ) -> None:
         self._stores = stores
         self._options = options
         self._verify = verify
+        self._show = show
         self._loaded = stores.current()
-        self._context = _client_context(self._loaded, options, verify)
+        self._context = _client_context(self._loaded, options, verify, show=show)
 
     def current(self) -> ssl.SSLContext:
         """Return the context for a connection that is about to be made."""
         loaded = self._stores.current()
         if loaded is not self._loaded:
             self._loaded = loaded
-            self._context = _client_context(loaded, self._options, self._verify)
+            self._context = _client_context(loaded, self._options, self._verify, show=self._show)
         return self._context

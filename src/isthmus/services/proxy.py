@@ -116,7 +116,17 @@ class ProxyService:
 class ProxyRelay(Relay):
     """One accepted connection and the one made for it."""
 
-    __slots__ = ("__weakref__", "_began", "_client", "_dial", "_incoming", "_refused", "_who", "service")
+    __slots__ = (
+        "__weakref__",
+        "_began",
+        "_client",
+        "_dial",
+        "_incoming",
+        "_origin",
+        "_refused",
+        "_who",
+        "service",
+    )
 
     def __init__(self, service: ProxyService) -> None:
         super().__init__(service.properties.maximum_pending_bytes)
@@ -125,6 +135,7 @@ class ProxyRelay(Relay):
         self._dial: Dial | None = None
         self._client = ""  # only known where access lines are wanted
         self._who = ""
+        self._origin = ""  # only known where the destination is connected later
         self._began = 0.0
         self._refused = False
 
@@ -136,6 +147,7 @@ class ProxyRelay(Relay):
             self._began = asyncio.get_running_loop().time()
         if self.service.properties.strategy == "deferred":
             self.accepted.first_event = self._connect_if_needed
+            self._origin = incoming.peer
             incoming.accept(self.accepted)
             return
         if self.connected.transport is not None:
@@ -216,7 +228,7 @@ class ProxyRelay(Relay):
 
     def _connect_if_needed(self) -> None:
         if not self.accepted.lost:
-            self.connect()
+            self.connect(origin=self._origin)
 
     def _warn(self, error: ConnectError) -> None:
         log.warning("%s: %s%s", self.service.name, error, f" ({error.hint})" if error.hint else "")

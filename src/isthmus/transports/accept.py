@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from isthmus.errors import ConnectError
 from isthmus.identity import ANONYMOUS
-from isthmus.transports.base import Receiver, Transport, peer_name
+from isthmus.transports.base import Origin, Receiver, Transport, peer_name
 from isthmus.transports.rate import RateLimit, limited
 from isthmus.transports.stream_socket import PlainStreamSocket, StreamSocket
 from isthmus.transports.tcp import TcpTransport
@@ -23,10 +23,11 @@ Offer = Callable[["SocketIncoming | StreamIncoming"], None]
 class SocketIncoming:
     """An accepted socket, offered to a service. Its transport is only made when the service answers.
 
-    `rate` is the most that is sent to the client, in bytes a second; None: as much as goes.
+    `rate` is the most that is sent to the client, in bytes a second; None: as much as goes. `origin` is who a
+    balancer says it is from; None: the one it comes from.
     """
 
-    __slots__ = ("_loop", "_rate", "_socket", "address", "gone")
+    __slots__ = ("_loop", "_origin", "_rate", "_socket", "address", "gone")
 
     early = True
     identity = ANONYMOUS
@@ -37,8 +38,10 @@ class SocketIncoming:
         address: Address,
         accepted: socket.socket | PlainStreamSocket,
         rate: int | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.address = address
+        self._origin = origin
         self.gone: Callable[[], None] | None = None  # nothing is read yet, so it is not found out
         self._rate = rate
         self._loop = loop
@@ -46,6 +49,8 @@ class SocketIncoming:
 
     @property
     def peer(self) -> str:
+        if self._origin is not None:
+            return peer_name(self._origin.source)
         try:
             return peer_name(self._socket.name(peer=True))
         except OSError:
@@ -69,13 +74,16 @@ class StreamIncoming:
     receiver.
     """
 
-    __slots__ = ("_gone", "_lost", "_offer", "_rate", "_transport", "address", "gone")
+    __slots__ = ("_gone", "_lost", "_offer", "_origin", "_rate", "_transport", "address", "gone")
 
     early = True
     identity = ANONYMOUS
 
-    def __init__(self, address: Address, offer: Offer, rate: int | None = None) -> None:
+    def __init__(
+        self, address: Address, offer: Offer, rate: int | None = None, origin: Origin | None = None
+    ) -> None:
         self.address = address
+        self._origin = origin
         self.gone: Callable[[], None] | None = None
         self._rate = rate
         self._offer = offer
@@ -85,6 +93,8 @@ class StreamIncoming:
 
     @property
     def peer(self) -> str:
+        if self._origin is not None:
+            return peer_name(self._origin.source)
         return peer_name(None if self._transport is None else self._transport.info("peername"))
 
     def connection_made(self, transport: Transport) -> None:

@@ -17,10 +17,12 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from isthmus.config.model import AcceptOptions
 from isthmus.errors import AccessDenied
 from isthmus.identity import Asked, Identity
 from isthmus.transports.base import HttpHandler, Transport, peer_name
-from isthmus.websocket.handshake import RequestHead, refusal
+from isthmus.transports.forwarded import client_of
+from isthmus.websocket.handshake import Headers, RequestHead, refusal
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -58,14 +60,14 @@ class Authentication:
         self._task: asyncio.Task[None] | None = None
         self._gone = False
 
-    def start(self, guard: Guard, request: RequestHead) -> None:
-        """Begin: become the receiver, and ask the guard."""
+    def start(self, guard: Guard, request: RequestHead, peer: Any) -> None:
+        """Begin: become the receiver, ask the guard. `peer` is who the client is, behind its balancers."""
         transport = self._transport
         transport.set_receiver(self)
         asked = Asked(
             headers=request.headers,
             query=request.query,
-            client=client_of(transport.info("peername")),
+            client=address_of(peer),
             certificate=certificate_of(transport.info("ssl_object")),
         )
         self._task = asyncio.get_running_loop().create_task(self._decide(guard, asked))
@@ -125,9 +127,10 @@ class Authentication:
 class GuardedHttp:
     """An HTTP service that sees only the requests of those whom `guard` admits."""
 
-    def __init__(self, service: HttpHandler, guard: Guard) -> None:
+    def __init__(self, service: HttpHandler, guard: Guard, options: AcceptOptions) -> None:
         self._service = service
         self._guard = guard
+        self._options = options
 
     async def start(self) -> None:
         """The gateway starts the service itself."""
@@ -139,10 +142,11 @@ class GuardedHttp:
         """Find out who asks, then have the service answer."""
         transport = request.transport
         info: Callable[[str], Any] = transport.get_extra_info if transport is not None else lambda _: None
+        headers = tuple((name.lower(), value) for name, value in request.headers.items())
         asked = Asked(
-            headers=tuple((name.lower(), value) for name, value in request.headers.items()),
+            headers=headers,
             query=request.rel_url.raw_query_string,
-            client=client_of(info("peername")),
+            client=address_of(believed(headers, self._options, info("peername"))),
             certificate=certificate_of(info("ssl_object")),
             websocket=False,
         )
@@ -172,8 +176,15 @@ def _denial(denied: AccessDenied) -> web.StreamResponse:
     )
 
 
-def client_of(peername: Any) -> str:
-    """Return the IP address of a socket's `peername`; `local` for one that has none."""
+def believed(headers: Headers, options: AcceptOptions, peername: Any) -> Any:
+    """Return who a request is from: `peername`, or whom the balancers name that `options` trust."""
+    if options.http_forwarded == "none" or not isinstance(peername, tuple):
+        return peername
+    return client_of(headers, options.http_forwarded, options.trusted_sources, peername[:2])
+
+
+def address_of(peername: Any) -> str:
+    """Return the IP address of a `peername`; `local` for one that has none."""
     return str(peername[0]) if isinstance(peername, tuple) and peername else "local"
 
 

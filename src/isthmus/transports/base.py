@@ -10,8 +10,8 @@ Rules every layer keeps (tests/transports/conformance.py holds them against each
 1. `connection_made` comes first and once, `connection_lost` last and once, and never from inside `write`,
    `write_eof`, `close` or `abort`.
 2. A view given to `data_received` lives until the call returns; whoever keeps bytes copies them. The view is
-   writable and the callee may overwrite it. The same holds for a writable view given to `write`; `bytes` are
-   never changed and may be kept. A receiver that keeps what it gets asks for `bytes`: see `KeepingTransport`.
+   writable and the callee may overwrite it; what was held back comes as `bytes`. The same holds for a
+   writable view given to `write`; `bytes` are never changed and may be kept. A receiver that keeps what it gets asks for `bytes`: see `KeepingTransport`.
 3. `eof_received` comes at most once, after every byte before it; the other direction goes on. `write_eof`
    sends every byte before it first.
 4. After `pause_reading` no `data_received` and no `eof_received` comes until `resume_reading`, except what
@@ -27,7 +27,10 @@ Rules every layer keeps (tests/transports/conformance.py holds them against each
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from isthmus.errors import ConnectError
@@ -111,6 +114,14 @@ class KeepingTransport(Transport, Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a connection comes from at first, and where it was received: IP address and port of each."""
+
+    source: tuple[str, int]
+    destination: tuple[str, int]
+
+
 class Incoming(Protocol):
     """A connection that an accept offers to its service, not yet answered.
 
@@ -129,7 +140,9 @@ class Incoming(Protocol):
 
     @property
     def peer(self) -> str:
-        """Who connects, for the log: `10.0.0.7:51324`."""
+        """Who connects, for the log and for `Connector.connect`: `10.0.0.7:51324`; behind balancers that are
+        believed, the one before them.
+        """
 
     @property
     def early(self) -> bool:
@@ -184,7 +197,24 @@ class HttpHandler(Protocol):
 
 
 def peer_name(peername: Any) -> str:
-    """Return a socket's `peername` as it is logged: `10.0.0.7:51324`, `[::1]:51324`, `unix` or `unknown`."""
+    """Return a socket's `peername` as it is logged: `10.0.0.7:51324`, `[::1]:51324`, `unix` or `unknown`.
+
+    Port 0 is one that is not known: `10.0.0.7`.
+    """
+    if isinstance(peername, tuple) and peername[1:2] == (0,):
+        return str(peername[0])
     if isinstance(peername, tuple) and len(peername) >= 2:
         return f"[{peername[0]}]:{peername[1]}" if ":" in str(peername[0]) else f"{peername[0]}:{peername[1]}"
     return "unknown" if peername is None else "unix"
+
+
+def peer_of(name: str) -> tuple[str, int] | None:
+    """Return the IP address and port that a `peer_name` says, port 0 where it says none; else None."""
+    with_port = re.search(r"\]:[0-9]{1,5}$|^[0-9.]+:[0-9]{1,5}$", name)
+    host, _, port = name.rpartition(":") if with_port else (name, "", "0")
+    host = host.strip("[]").partition("%")[0]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (host, int(port)) if int(port) <= 65535 else None

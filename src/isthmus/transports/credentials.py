@@ -69,7 +69,7 @@ def field_of(data: bytes, scheme: str) -> Headers:
     return (("Authorization", value),)
 
 
-def hint_for(error: Exception | None, presented: bool) -> str:
+def hint_for(error: BaseException | None, presented: bool) -> str:
     """Return what to do about a handshake that was refused because of who we are, "" for any other."""
     if not isinstance(error, HandshakeError):
         return ""

@@ -27,10 +27,11 @@ from isthmus.config.model import AcceptOptions
 from isthmus.errors import ConnectError
 from isthmus.identity import ANONYMOUS, Identity
 from isthmus.span.frames import SUBPROTOCOL
-from isthmus.transports.authentication import Authentication, Guard
-from isthmus.transports.base import HttpHandler, Incoming, Receiver, Transport, peer_name
+from isthmus.transports.authentication import Authentication, Guard, believed
+from isthmus.transports.base import HttpHandler, Incoming, Origin, Receiver, Transport, peer_name
 from isthmus.transports.cross_site import CrossSite, without_default_port
 from isthmus.transports.rate import limited
+from isthmus.transports.told import told
 from isthmus.transports.ws import WebSocketTransport
 from isthmus.uri import Address
 from isthmus.websocket.frames import Role
@@ -81,6 +82,7 @@ class HttpRoute:
     service: HttpHandler
     rate: int | None = None
     """The most that is sent to a client whose connection begins here, in bytes a second."""
+    options: AcceptOptions = field(default_factory=AcceptOptions)
 
 
 class Router:
@@ -128,9 +130,11 @@ class Front:
         self.maximum_head_size = maximum_head_size
         self.bridge = bridge
 
-    def receiver(self) -> Receiver:
-        """Return the receiver for a new connection."""
-        return FirstRequest(self)
+    def receiver(self, origin: Origin | None = None) -> Receiver:
+        """Return the receiver for a new connection; `origin` is who a balancer says it is from, if one
+        does.
+        """
+        return FirstRequest(self, origin)
 
     def upgrade(self, transport: Transport, received: bytes) -> bool:
         """Take over a connection whose next bytes, already read, ask for a WebSocket (the bridge's hook)."""
@@ -144,16 +148,17 @@ class Front:
 class FirstRequest:
     """Reads the first request head of a connection and hands the connection on."""
 
-    __slots__ = ("_front", "_reader", "_timer", "_transport")
+    __slots__ = ("_front", "_origin", "_reader", "_timer", "_transport")
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, origin: Origin | None = None) -> None:
         self._front = front
+        self._origin = origin
         self._reader = HeadReader(front.maximum_head_size)
         self._timer: asyncio.TimerHandle | None = None
         self._transport: Transport | None = None
 
     def connection_made(self, transport: Transport) -> None:
-        self._transport = transport
+        self._transport = transport if self._origin is None else told(transport, self._origin)
         self._timer = asyncio.get_running_loop().call_later(self._front.head_timeout, self._too_slow)
 
     def data_received(self, data: memoryview) -> None:
@@ -206,7 +211,9 @@ class FirstRequest:
         if route.guard is None:
             _take(route, upgrade, transport, ANONYMOUS)
         else:
-            Authentication(transport, partial(_take, route, upgrade)).start(route.guard, upgrade.request)
+            peer = believed(upgrade.request.headers, route.options, transport.info("peername"))
+            asking = Authentication(transport, partial(_take, route, upgrade))
+            asking.start(route.guard, upgrade.request, peer)
 
     def _refuse(self, error: HandshakeError) -> None:
         transport = self._end()
@@ -270,7 +277,8 @@ class WebSocketIncoming:
 
     @property
     def peer(self) -> str:
-        return peer_name(self._transport.info("peername"))
+        headers = self._upgrade.request.headers
+        return peer_name(believed(headers, self._route.options, self._transport.info("peername")))
 
     def accept(self, receiver: Receiver) -> None:
         options = self._route.options

@@ -62,7 +62,7 @@ class HttpBridge:
 
     `keepalive_timeout` is how long a connection may be without a complete request head, in seconds; 0 answers
     one request for each connection. `maximum_head_size` is in bytes. `server_header` is the Server field,
-    empty for none.
+    empty for none. `client` names for access lines who sent a request over a connection from `peername`.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class HttpBridge:
         maximum_head_size: int = 16 * 1024,
         server_header: str = "isthmus",
         upgrade: Upgrade | None = None,
+        client: Callable[[web.BaseRequest, Any], str] = lambda request, peername: peer_name(peername),
     ) -> None:
         self._resolve = resolve
         self._upgrade = upgrade
@@ -83,6 +84,7 @@ class HttpBridge:
         self._drained: asyncio.Future[None] | None = None
         self.maximum_head_size = maximum_head_size
         self.server_header = server_header
+        self.client = client
 
     @property
     def one_request_only(self) -> bool:
@@ -325,10 +327,9 @@ class _Handler(web.RequestHandler):
         response, lost = await super().finish_response(request, resp, start_time)
         if access.on():
             seconds = self._loop.time() - self.began
-            client = peer_name(self.connection.get_extra_info("peername"))
-            path, sent = request.rel_url.raw_path, request.writer.output_size
-            who = str(cast(_Request, request).user)
-            access.request(client, request.method, path, response.status, sent, seconds, who=who)
+            client = self.connection.bridge.client(request, self.connection.get_extra_info("peername"))
+            path, sent, who = request.rel_url.raw_path, request.writer.output_size, cast(_Request, request).user
+            access.request(client, request.method, path, response.status, sent, seconds, who=str(who))
         self.answering = False
         return response, self.connection.answered() or lost
 
@@ -381,11 +382,11 @@ class _Rest:
 class _Connection(asyncio.Transport):
     """One HTTP connection: a `Receiver` to the layer below, an `asyncio.Transport` to aiohttp."""
 
-    __slots__ = ("_below", "_bridge", "_closing", "_ended", "_handler", "_head", "_held", "_paused")
+    __slots__ = ("_below", "_closing", "_ended", "_handler", "_head", "_held", "_paused", "bridge")
 
     def __init__(self, bridge: HttpBridge, below: Transport) -> None:
         super().__init__()
-        self._bridge = bridge
+        self.bridge = bridge
         self._below = below
         self._handler: _Handler | None = None  # None: the connection is over or handed over
         self._held = b""  # came while a request was being answered
@@ -539,7 +540,7 @@ class _Connection(asyncio.Transport):
             self._head = 0
             return
         self._head += len(data)
-        if self._head > self._bridge.maximum_head_size:
+        if self._head > self.bridge.maximum_head_size:
             self.write(_HEAD_TOO_LARGE)
             self.close()
 
@@ -547,4 +548,4 @@ class _Connection(asyncio.Transport):
         self._handler = None
         self._closing = True
         self._held = b""
-        self._bridge.forget(self)
+        self.bridge.forget(self)

@@ -10,7 +10,8 @@ http        -                                           socket, front, HTTP
 https       -                                           socket, TLS, front, HTTP
 stdio       this process's standard input and output    the same, once
 
-Span is there where both sides speak it (`span.mode`).
+Span is there where both sides speak it (`span.mode`). Where the way to a destination leads through proxies
+(`outgoing`), a tunnel stands in the place of the socket.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from isthmus.errors import ConnectError
 from isthmus.transports import stdio
 from isthmus.transports.base import Connector, Dial, Receiver
 from isthmus.transports.dial import SocketDial
+from isthmus.transports.door import Door, Elsewhere
+from isthmus.transports.outgoing import Outgoing, through
 from isthmus.transports.span.connect import SpanConnector
 from isthmus.transports.span.limits import Budgets
 from isthmus.transports.stream_socket import PlainStreamSocket
@@ -40,10 +43,11 @@ ClientContext = Callable[[ConnectOptions], ssl.SSLContext]
 
 
 class SocketConnector:
-    """Connects tcp and unix addresses."""
+    """Connects tcp and unix addresses, or what lies below others; at the place `at`, if that is another."""
 
-    def __init__(self, address: Address, options: ConnectOptions) -> None:
+    def __init__(self, address: Address, options: ConnectOptions, at: Address | None = None) -> None:
         self.address = address
+        self._at = at or address
         self._timeout = options.connect_timeout
         self._local = options.tcp_bind
         self._loop = asyncio.get_running_loop()
@@ -52,7 +56,7 @@ class SocketConnector:
         loop = self._loop
         dial = SocketDial(
             loop,
-            self.address,
+            self._at,
             self._timeout,
             lambda connected: TcpTransport(loop, connected).start(receiver),
             failed,
@@ -150,23 +154,26 @@ def connector(
     client_context: ClientContext,
     tls_kind: Kind,
     budgets: Budgets,
+    outgoing: Outgoing | None = None,
 ) -> Connector:
     """Return what connects to `address`.
 
     `client_context` is asked for the TLS settings of each secure connection, and once at once; `budgets` are
-    what the streams of all connectors share. Must be called on the running loop. Raises what `client_context`
-    raises.
+    what the streams of all connectors share; `outgoing` says how to leave this network (None: directly).
+    Must be called on the running loop. Raises what `client_context` raises.
     """
+    below = _Below(address, options, client_context, outgoing or Outgoing())
     match address.scheme:
         case "tcp" | "unix":
-            return SocketConnector(address, options)
+            return below.plain()
         case "ssl" | "tls":
             # A stream needs half-close, which only the layer has.
-            return TlsConnector(address, options, client_context, "layer")
+            return below.secure("layer")
         case "ws":
-            return _websocket(SocketConnector(address, options), options, budgets)
+            return _websocket(Door(below.plain(), options, below.elsewhere(tls_kind)), options, budgets)
         case "wss":
-            return _websocket(TlsConnector(address, options, client_context, tls_kind), options, budgets)
+            door = Door(below.secure(tls_kind), options, below.elsewhere(tls_kind))
+            return _websocket(door, options, budgets)
         case "stdio":
             return StdioConnector(address)
         case _:
@@ -174,6 +181,69 @@ def connector(
 
 
 def _websocket(below: Connector, options: ConnectOptions, budgets: Budgets) -> Connector:
-    if options.span_mode == "never":
+    # Who is to be told of each client can be told by each client's own WebSocket only.
+    if options.span_mode == "never" or options.tells_origin:
         return WebSocketConnector(below, options)
     return SpanConnector(below, options, budgets)
+
+
+class _Below:
+    """What lies below the WebSocket of an address, or below its stream."""
+
+    def __init__(
+        self, address: Address, options: ConnectOptions, client_context: ClientContext, outgoing: Outgoing
+    ) -> None:
+        self._address = address
+        self._options = options
+        self._client_context = client_context
+        self._outgoing = outgoing
+
+    def plain(self) -> Connector:
+        """Return what reaches the address as bytes."""
+        return self._tunnel() or SocketConnector(self._address, self._options)
+
+    def secure(self, kind: Kind) -> Connector:
+        """Return what speaks TLS to the address: on its socket, or within what leads there."""
+        below = self._tunnel()
+        if below is None and self._options.server_name is not None:
+            below = SocketConnector(self._address, self._options)
+        if below is None:
+            return TlsConnector(self._address, self._options, self._client_context, kind)
+        from isthmus.transports.tls_over import TlsOverConnector
+
+        self._context()  # what is wrong with it is to be known before the first connect
+        name = self._options.server_name or self._address.host.rstrip(".")
+        return TlsOverConnector(below, self._address, name, self._context, self._options.connect_timeout)
+
+    def elsewhere(self, kind: Kind) -> Elsewhere:
+        """Return what makes the connector to a server that a redirect leads to."""
+        options = self._options.model_copy(update={"server_name": None, "proxy_protocol": "none"})
+        outgoing = self._outgoing
+
+        def make(address: Address) -> Connector:
+            below = _Below(address, options, outgoing.anonymous or self._client_context, outgoing)
+            return below.secure(kind) if address.kind.secure else below.plain()
+
+        return make
+
+    def _tunnel(self) -> Connector | None:
+        """Return what reaches the address where that is more than a socket; else None."""
+        way, version = self._outgoing.way(self._address), self._options.proxy_protocol
+        if not way.proxies and way.instead is None and version == "none":
+            return None
+        if any(proxy.secure for proxy in way.proxies):
+            self._context()
+        reached = through(
+            way, self._address, self._options, self._socket, self._context, self._outgoing.credentials
+        )
+        if version == "none":
+            return reached
+        from isthmus.transports.announce import AnnouncingConnector
+
+        return AnnouncingConnector(reached, version, self._outgoing.accept)
+
+    def _socket(self, address: Address, at: Address) -> Connector:
+        return SocketConnector(address, self._options, at)
+
+    def _context(self) -> ssl.SSLContext:
+        return self._client_context(self._options)

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 READ_SIZE = 256 * 1024
 """Bytes read at most at a time."""
-KEPT_READ_SIZE = 1024 * 1024
+KEPT_READ_SIZE = 512 * 1024
 """The same where the receiver keeps what is read."""
 DEFAULT_WRITE_LIMIT = 64 * 1024
 LINGER_SECONDS = 2.0
@@ -199,6 +199,8 @@ class TcpTransport:
             self._watch()
         elif not self._closing:
             self._receiver.data_received(data)
+            if self._paused:
+                self._room = 0  # it has enough: the next read begins small, however often this happens
 
     # --- writing
 

@@ -20,12 +20,17 @@ from typing import Any
 
 from isthmus.errors import ConnectError, StreamCut, StreamReset
 from isthmus.transports.base import Receiver, Transport, peer_name
-from isthmus.transports.credentials import Fields, hint_for
 from isthmus.transports.tcp import in_flight
 from isthmus.uri import Address
 from isthmus.websocket.connection import Connection
 from isthmus.websocket.frames import CloseCode, ProtocolError, Role
-from isthmus.websocket.handshake import ClientHandshake, HandshakeError, HeadReader, parse_response_head
+from isthmus.websocket.handshake import (
+    ClientHandshake,
+    HandshakeError,
+    HeadReader,
+    ResponseHead,
+    parse_response_head,
+)
 
 log = logging.getLogger(__name__)
 
@@ -358,27 +363,36 @@ class WebSocketTransport:
 class WebSocketOpening:
     """The client's side of a handshake: the receiver of a new connection until the server has answered.
 
-    `fields` gives what the request has beside its own fields. Either `opened` is called, with the connection,
-    the subprotocol that the server chose and what came behind its answer, or `failed`, once. `opened` must
-    give the connection another receiver.
+    Either `opened` is called, with the connection, the subprotocol that the server chose and what came behind
+    its answer, or `failed`, once. `opened` must give the connection another receiver. Before that, `heard` is
+    given the server's answer. `handshake` is what is asked, if not the plain one for `address`.
     """
 
-    __slots__ = ("_address", "_below", "_done", "_failed", "_fields", "_handshake", "_opened", "_reader")
+    __slots__ = (
+        "_address",
+        "_below",
+        "_done",
+        "_failed",
+        "_handshake",
+        "_heard",
+        "_opened",
+        "_reader",
+    )
 
     def __init__(
         self,
         address: Address,
         opened: Callable[[Transport, str | None, bytearray], None],
         failed: Callable[[ConnectError], None],
-        subprotocols: Sequence[str] = (),
-        fields: Fields = tuple,
+        handshake: ClientHandshake | None = None,
+        heard: Callable[[ResponseHead], None] | None = None,
     ) -> None:
-        self._fields = fields
         self._address = address
         self._opened = opened
         self._failed = failed
         self._done = False
-        self._handshake = ClientHandshake(address.authority, address.target, subprotocols=subprotocols)
+        self._handshake = handshake or ClientHandshake(address.authority, address.target)
+        self._heard = heard
         self._reader = HeadReader()
         self._below: Transport | None = None
 
@@ -387,7 +401,7 @@ class WebSocketOpening:
             transport.abort()
             return
         self._below = transport
-        transport.write(self._handshake.request(self._fields()))
+        transport.write(self._handshake.request())
 
     def data_received(self, data: memoryview) -> None:
         view = data
@@ -401,6 +415,8 @@ class WebSocketOpening:
                 if response.interim:
                     view = memoryview(rest)
                     continue
+                if self._heard is not None:
+                    self._heard(response)
                 subprotocol = self._handshake.verify(response)
             except HandshakeError as error:
                 self._fail(error.reason, 504 if error.status == 504 else 502, error)
@@ -439,7 +455,6 @@ class WebSocketOpening:
         if self._done:
             return
         self.cancel()
-        hint = hint_for(cause, self._fields is not tuple)
-        failure = ConnectError(f"Unable to connect to {self._address}: {reason}", status=status, hint=hint)
+        failure = ConnectError(f"Unable to connect to {self._address}: {reason}", status=status)
         failure.__cause__ = cause
         self._failed(failure)

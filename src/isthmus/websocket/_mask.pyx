@@ -7,10 +7,35 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+
+    /* For the widest registers of the processor it runs on, where the compiler can choose at run time. */
+    #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+    #define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
+    #else
+    #define FOR_EACH_PROCESSOR
+    #endif
+
+    FOR_EACH_PROCESSOR
+    static void xor_words(uint8_t *out, const uint8_t *data, size_t words, uint64_t mask) {
+        for (size_t i = 0; i < words; i++) {
+            uint64_t word;  /* through memcpy, because nothing here is aligned */
+            memcpy(&word, data + 8 * i, 8);
+            word ^= mask;
+            memcpy(out + 8 * i, &word, 8);
+        }
+    }
+    """
+    void xor_words(uint8_t *out, const uint8_t *data, size_t words, uint64_t mask) noexcept nogil
+
+
 cdef void xor(uint8_t *out, const uint8_t *data, Py_ssize_t size, const uint8_t *key, int phase) noexcept nogil:
-    # `out` may be `data` itself. Words go through memcpy because nothing here is aligned.
+    # `out` may be `data` itself.
     cdef uint8_t[8] turned
-    cdef uint64_t word, mask
+    cdef uint64_t mask
     cdef Py_ssize_t i
     if key[0] == 0 and key[1] == 0 and key[2] == 0 and key[3] == 0:
         if out != data:
@@ -19,15 +44,9 @@ cdef void xor(uint8_t *out, const uint8_t *data, Py_ssize_t size, const uint8_t 
     for i in range(8):
         turned[i] = key[(i + phase) & 3]
     memcpy(&mask, turned, 8)
-    i = 0
-    while i + 8 <= size:
-        memcpy(&word, data + i, 8)
-        word ^= mask
-        memcpy(out + i, &word, 8)
-        i += 8
-    while i < size:
+    xor_words(out, data, size >> 3, mask)
+    for i in range(size & ~7, size):
         out[i] = data[i] ^ turned[i & 7]
-        i += 1
 
 
 def apply_mask(buffer, bytes key not None, int phase=0):

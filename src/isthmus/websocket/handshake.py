@@ -196,11 +196,9 @@ class ClientHandshake:
         self._headers = tuple(headers)
         self.request()
 
-    def request(self, headers: Iterable[tuple[str, str]] = ()) -> bytes:
-        """Return the head to send, with `headers` that are only known now. Raises LocalError for one that
-        cannot stand in a request.
-        """
-        return _head(f"GET {self._target} HTTP/1.1", self._fields, (*self._headers, *headers))
+    def request(self) -> bytes:
+        """Return the head to send."""
+        return _head(f"GET {self._target} HTTP/1.1", self._fields, self._headers)
 
     def verify(self, response: ResponseHead) -> str | None:
         """Check the server's answer (RFC 6455 4.1) and return the subprotocol it chose, if any.

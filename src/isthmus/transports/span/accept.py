@@ -121,13 +121,6 @@ class SpanAccept:
     def carrier_refused(self, websocket: CarrierWebSocket, code: int, retry_after: float, text: str) -> None:
         """Only a client is refused."""
 
-    def carrier_moved(self, websocket: CarrierWebSocket) -> None:
-        carrier = websocket.carrier
-        if carrier is not None and carrier.session is not None:
-            driver = carrier.session.handler
-            if isinstance(driver, ServerSession):
-                driver.moved()
-
     def carrier_lost(self, websocket: CarrierWebSocket, reason: str) -> None:
         self._handshaking.pop(websocket, None)
         carrier = websocket.carrier
@@ -154,6 +147,7 @@ class ServerSession(SessionDriver):
         """A carrier belongs to it now."""
         assert websocket.carrier is not None
         self.websockets[websocket.carrier] = websocket
+        websocket.driver = self
         self.peer = websocket.peer
         self.identity = identity
         self._stop_waiting()

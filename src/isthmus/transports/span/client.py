@@ -106,6 +106,7 @@ class ClientSession(SessionDriver):
         websocket = CarrierWebSocket(below, Role.CLIENT, session.limits.maximum_message, self)
         carrier = session.carrier_opened(websocket, time.monotonic())
         self.websockets[carrier] = websocket
+        websocket.driver = self
         self.peer = websocket.peer
         websocket.begin(carrier, rest)
         self.moved()
@@ -226,9 +227,6 @@ class ClientSession(SessionDriver):
             self._connector.failed(
                 self, ConnectError(f"Unable to connect to {self.address}: {text}", status=503)
             )
-
-    def carrier_moved(self, websocket: CarrierWebSocket) -> None:
-        self.moved()
 
     def carrier_lost(self, websocket: CarrierWebSocket, reason: str) -> None:
         carrier = websocket.carrier

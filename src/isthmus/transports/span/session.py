@@ -11,7 +11,10 @@ import math
 import time
 from typing import Any
 
-from isthmus.span import Carrier, Code, Session, Stream
+from isthmus.span.carrier import Carrier
+from isthmus.span.frames import Code
+from isthmus.span.session import Session
+from isthmus.span.stream import Stream
 from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.span.websocket import CarrierWebSocket
 from isthmus.uri import Address
@@ -101,7 +104,8 @@ class SessionDriver:
         """Nothing waits for it: whoever does overrides this."""
 
     def data(self, stream: Stream, data: memoryview) -> None:
-        stream.owner.deliver(data)
+        owner: SpanStream = stream.owner
+        owner.deliver(data)
 
     def eof(self, stream: Stream) -> None:
         stream.owner.end_input()

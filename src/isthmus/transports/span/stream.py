@@ -247,7 +247,7 @@ class SpanStream:
         while held and not self._paused and not self._lost and self._held is held:
             piece = held.popleft()
             if self._receiver is not None:
-                self._receiver.data_received(memoryview(bytearray(piece)))
+                self._receiver.data_received(piece)
             self._session.consumed(self._stream, len(piece))
         if self._lost or self._paused or self._closing or held:
             return

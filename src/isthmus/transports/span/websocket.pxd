@@ -2,6 +2,7 @@
 cimport cython
 
 from isthmus.span.carrier cimport Carrier
+from isthmus.transports.span.session cimport SessionDriver
 from isthmus.websocket.connection cimport Connection
 
 cdef Py_ssize_t LEAST_MESSAGE, SMALL
@@ -17,6 +18,7 @@ cdef class CarrierWebSocket:
     cdef object _close_with
     cdef Connection _connection
     cdef public Carrier carrier
+    cdef public SessionDriver driver
     cdef Py_ssize_t _queued
     cdef Py_ssize_t _written
     cdef bint _blocked

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import socket
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from isthmus.errors import StreamReset
 from isthmus.span.carrier import Carrier
@@ -23,6 +23,9 @@ from isthmus.transports.poller import poller_of
 from isthmus.transports.tcp import in_flight
 from isthmus.websocket.connection import Connection
 from isthmus.websocket.frames import CloseCode, ProtocolError, Role
+
+if TYPE_CHECKING:
+    from isthmus.transports.span.session import SessionDriver
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +49,6 @@ class CarrierOwner(Protocol):
 
     def carrier_refused(self, websocket: CarrierWebSocket, code: int, retry_after: float, text: str) -> None:
         """The server refused it; `carrier_lost` follows. `retry_after` is in seconds."""
-
-    def carrier_moved(self, websocket: CarrierWebSocket) -> None:
-        """Something came or went: when its session wants to be called may be another time now."""
 
     def carrier_lost(self, websocket: CarrierWebSocket, reason: str) -> None:
         """It is over. Told once, as the last."""
@@ -76,6 +76,7 @@ class CarrierWebSocket:
         "_queued",
         "_written",
         "carrier",
+        "driver",
     )
 
     def __init__(self, below: Transport, role: Role, maximum_message: int, owner: CarrierOwner) -> None:
@@ -85,6 +86,7 @@ class CarrierWebSocket:
         self._poller = poller_of(self._loop)
         self._connection = Connection(role, self, maximum_message_size=maximum_message)
         self.carrier: Carrier | None = None
+        self.driver: SessionDriver | None = None  # of its session, once it has one
         self._mask_key: bytes | None = None  # None: a fresh one for each message
         self._blocked = False  # the connection has enough
         self._flush_asked = False
@@ -149,7 +151,8 @@ class CarrierWebSocket:
             self._say_farewell(self._connection.fail(error))
             self._lose(str(error))
             return
-        self._owner.carrier_moved(self)
+        if self.driver is not None and not self._flush_asked:
+            self.driver.moved()
 
     def eof_received(self) -> None:
         self._below.close()
@@ -254,7 +257,8 @@ class CarrierWebSocket:
             code, text = self._close_with
             self._close_with = None
             self.close(code, text)
-        self._owner.carrier_moved(self)
+        if self.driver is not None:
+            self.driver.moved()
 
     # --- ending
 

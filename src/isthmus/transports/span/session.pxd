@@ -1,0 +1,24 @@
+# The C types of session.py, for Cython; session.py itself is ordinary Python and runs without them.
+cimport cython
+
+from isthmus.span.session cimport Session
+from isthmus.span.stream cimport Stream
+from isthmus.transports.span.stream cimport SpanStream
+
+cdef double _EARLIER
+
+
+cdef class SessionDriver:
+    cdef public object loop
+    cdef public object address
+    cdef public Session session
+    cdef public dict websockets
+    cdef public str peer
+    cdef public object _timer
+    cdef public double _due
+
+    @cython.locals(session=Session, due=double)
+    cpdef moved(self)
+
+    @cython.locals(owner=SpanStream)
+    cpdef data(self, Stream stream, data)
