@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.streams import StreamReader
 
-
 _log = logging.getLogger(__name__)
 
 _LINGER = 5.0
@@ -207,8 +206,7 @@ class _Request(web.BaseRequest):
     ATTRS = web.BaseRequest.ATTRS | {"server_header", "owes_continue", "close_after", "answer_fields", "user"}
 
     server_header = ""
-    owes_continue = False
-    close_after = False
+    owes_continue = close_after = False
     answer_fields: Mapping[str, str] = MappingProxyType({})
     """What the answer gets, whoever makes it (`transports.cross_site`)."""
     user = ANONYMOUS  # who asks (`transports.authentication`)
@@ -328,8 +326,9 @@ class _Handler(web.RequestHandler):
         if access.on():
             seconds = self._loop.time() - self.began
             client = self.connection.bridge.client(request, self.connection.get_extra_info("peername"))
-            path, sent, who = request.rel_url.raw_path, request.writer.output_size, cast(_Request, request).user
-            access.request(client, request.method, path, response.status, sent, seconds, who=str(who))
+            path, sent = request.rel_url.raw_path, request.writer.output_size
+            who = str(cast(_Request, request).user)
+            access.request(client, request.method, path, response.status, sent, seconds, who=who)
         self.answering = False
         return response, self.connection.answered() or lost
 
