@@ -65,6 +65,17 @@ def test_a_connection(
     assert fields.get("reason") == (str(error) if error else None)
 
 
+def test_who_it_was(wanted: pytest.LogCaptureFixture) -> None:
+    access.connection("p", "10.0.0.7:1", "x", received=1, sent=2, seconds=0.0, who="demo/joe")
+    access.request("10.0.0.7:1", "GET", "/a", 200, 5, 0.0, who="demo/joe")
+    access.request("10.0.0.7:1", "GET", "/a", 200, 5, 0.0)
+    (first, fields), (second, others), (third, nobody) = said(wanted)
+    assert first == "p 10.0.0.7:1 (demo/joe) -> x 1/2 bytes 0.0 s closed"
+    assert second == "10.0.0.7:1 (demo/joe) GET /a -> 200 5 bytes 0.0 s"
+    assert third == "10.0.0.7:1 GET /a -> 200 5 bytes 0.0 s"
+    assert (fields["who"], others["who"], nobody["who"]) == ("demo/joe", "demo/joe", "anonymous")
+
+
 async def test_a_proxy_tells_of_each_connection(wanted: pytest.LogCaptureFixture) -> None:
     port, dead = free_port(), free_port()
     async with Backend(echo) as backend:

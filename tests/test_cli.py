@@ -36,7 +36,7 @@ WRONG = """\
   </service>
 </gateway-config>
 """
-COMMANDS = ("start", "proxy", "check", "convert", "init", "version")
+COMMANDS = ("start", "proxy", "check", "convert", "password", "init", "version")
 
 
 pytestmark = pytest.mark.usefixtures("restored_logging")
@@ -329,6 +329,29 @@ def test_proxy_with_certificates(started: Started) -> None:
     keystore = started.config.security.keystore
     assert keystore is not None
     assert (keystore.type, keystore.key_file) == ("PEM", Path("key.pem"))
+
+
+def test_proxy_with_credentials(started: Started) -> None:
+    assert run("proxy", "tcp://127.0.0.1:1", "wss://h/", "--credentials", "token").exit_code == 0
+    (service,) = started.config.services
+    assert service.connect_options.authorization_file == Path("token")
+    refused = run("proxy", "tcp://127.0.0.1:1", "ws://h/", "--credentials", "token")
+    assert refused.exit_code == 2
+    assert "could be read on the way" in refused.stderr
+
+
+def test_password(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    for user, secret, said in (("joe", "one", "added"), ("joe", "two", "changed"), ("ann", "x", "added")):
+        arguments = ["password", str(file), user, *(["--role", "A"] if user == "joe" else [])]
+        result = CliRunner().invoke(cli.app, arguments, input=f"{secret}\n")
+        assert (result.exit_code, result.output) == (0, f"{file}: {user} is {said}\n")
+    lines = file.read_text().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["joe", "ann"]
+    assert lines[0].endswith(":A")
+    assert CliRunner().invoke(cli.app, ["password", str(file), "joe"], input="\n").exit_code == 2
+    assert CliRunner().invoke(cli.app, ["password", str(file), "a:b"], input="x\n").exit_code == 2
+    assert file.read_text().splitlines() == lines
 
 
 def test_proxy_without_verification(started: Started) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import shutil
@@ -48,6 +49,20 @@ def certificates(copy: Path, pytestconfig: pytest.Config) -> Path:
     return folder
 
 
+@pytest.fixture
+def logins(copy: Path, pytestconfig: pytest.Config) -> Path:
+    """Run the commands of the login example's README, for 127.0.0.1."""
+    Requirements(pytestconfig).program("openssl")
+    folder = copy / "login"
+    (block,) = re.findall(r"```sh\n(.*?)```", (folder / "README.md").read_text(), re.S)
+    script = re.sub(
+        r"^isthmus ", f"{shlex.join(ISTHMUS)} ", block.replace("192.0.2.21", "127.0.0.1"), flags=re.M
+    )
+    made = run(["sh", "-ec", script], cwd=folder)
+    assert made.code == 0, made.errors
+    return folder
+
+
 def settings(values: dict[str, object]) -> list[str]:
     return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
 
@@ -66,7 +81,7 @@ def test_there_are_examples() -> None:
     assert len(FILES) >= 6
 
 
-@pytest.mark.usefixtures("certificates")
+@pytest.mark.usefixtures("certificates", "logins")
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(EXAMPLES)))
 def test_every_file_is_in_order_as_it_stands(file: Path, copy: Path) -> None:
     told = isthmus_command("check", copy / file.relative_to(EXAMPLES))
@@ -164,6 +179,43 @@ def test_dns(processes: Processes, copy: Path) -> None:
         for question in (b"question", b"", bytes(4096)):
             client.send(question)
             assert client.recv(65_535) == question
+
+
+def test_login(processes: Processes, logins: Path) -> None:
+    """Both servers, the client gateway, and the one-liner; who vanishes from `users` is out."""
+    for server in ("server.xml", "tokens.toml"):
+        web, near = free_port(), free_port()
+        with peers.Backend(peers.echo) as backend:
+            common = {"server": "127.0.0.1", "wss.port": web}
+            start(processes, logins, server, {**common, "application": f"127.0.0.1:{backend.port}"})
+            if server == "tokens.toml":
+                token = "a-token"
+                digest = hashlib.sha256(token.encode()).hexdigest()
+                (logins / "tokens").write_text(f"{digest}:site-1:TUNNEL\n")
+                (logins / "credentials").write_text(f"{token}\n")
+            start(processes, logins, "client.toml", {**common, "tcp.port": near})
+            eventually(lambda near=near: answers(near), "the client gateway has logged in")  # type: ignore[misc]
+            check_echo(near)
+            (line,) = re.findall(r"^    isthmus (proxy .*)$", (logins / "README.md").read_text(), re.M)
+            line = line.replace("192.0.2.21", f"127.0.0.1:{web}").replace(":2222", f":{free_port()}")
+            line = line.replace(re.findall(r"tcp://\S+", line)[0], "-")
+            outcome = run([*ISTHMUS, *shlex.split(line)], send=b"hello", cwd=logins)
+            assert outcome.output == b"hello", outcome.errors
+            (logins / "credentials").write_text("site-1:wrong\n" if server == "server.xml" else "wrong\n")
+            outcome = run([*ISTHMUS, *shlex.split(line)], send=b"hello", cwd=logins)
+            assert outcome.output == b""
+            assert "answered 401 Unauthorized" in outcome.errors
+
+
+def answers(port: int) -> bool:
+    """Whether a connection through two gateways gets anything back."""
+    with peers.connect(port) as client:
+        client.settimeout(5)
+        try:
+            client.sendall(b"x")
+            return client.recv(1) == b"x"
+        except OSError:
+            return False
 
 
 def test_ssh_commands(processes: Processes, certificates: Path) -> None:

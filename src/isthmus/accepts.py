@@ -23,6 +23,7 @@ from isthmus.services import AnyService
 from isthmus.services.base import DatagramService, HttpService, StreamService
 from isthmus.transports import listen, stdio, udp_accept
 from isthmus.transports.accept import SocketIncoming, StreamIncoming
+from isthmus.transports.authentication import Guard, GuardedHttp
 from isthmus.transports.base import HttpHandler, Incoming, Origin, peer_name
 from isthmus.transports.cross_site import CrossSite, CrossSiteHttp
 from isthmus.transports.forwarded import client_of
@@ -58,11 +59,17 @@ ServerTls = Callable[[Address, AcceptOptions], "Callable[[], Certificates]"]
 class Accepts:
     """The accepts of one gateway: `add` each service (which binds), then `listen`, later `stop_listening`.
 
-    `server_tls` returns what a secure accept is to ask, at each connection, for the certificates to show.
+    `server_tls` returns what a secure accept is to ask, at each connection, for the certificates to show;
+    `guard` who decides who may use a service, None where everybody may.
     Must be used on the running loop.
     """
 
-    def __init__(self, options: GatewayOptions, server_tls: ServerTls) -> None:
+    def __init__(
+        self,
+        options: GatewayOptions,
+        server_tls: ServerTls,
+        guard: Callable[[Service], Guard | None] = lambda _: None,
+    ) -> None:
         self.lines: list[str] = []
         """One for each accept, as start-up shows them: `uri` or `uri @ bind`."""
         self.bridges: list[HttpBridge] = []
@@ -72,6 +79,7 @@ class Accepts:
         """What the streams of all accepts and connects share."""
         self._options = options
         self._server_tls = server_tls
+        self._guard = guard
         self._loop = asyncio.get_running_loop()
         self._fronts: dict[tuple[str, int], Front] = {}
         self._listening: list[tuple[Listening, Address, Bind | None]] = []
@@ -198,21 +206,25 @@ class Accepts:
         return secure
 
     def _route(self, front: Front, address: Address, service: Service, running: AnyService) -> None:
-        cross_site = CrossSite(service.cross_site)
+        cross_site, guard = CrossSite(service.cross_site), self._guard(service)
         if address.kind.stream:
             options = service.accept_options
             if service.datagrams:
                 flows = _flows(service, running)
-                front.router.websockets.append(WebSocketRoute(address, options, flows, cross_site))
+                front.router.websockets.append(
+                    WebSocketRoute(address, options, flows, cross_site, guard=guard)
+                )
                 return
             stream = cast("StreamService", running)
-            span = self._span(address, options, stream) if options.span_mode != "never" else None
+            span = self._span(address, options, stream, guard) if options.span_mode != "never" else None
             front.router.websockets.append(
-                WebSocketRoute(address, options, stream.incoming, cross_site, span)
+                WebSocketRoute(address, options, stream.incoming, cross_site, span, guard)
             )
             return
         options, http = service.accept_options, cast("HttpService", running)
-        if cross_site:
+        if guard is not None:
+            http = GuardedHttp(http, guard, options)
+        if cross_site:  # outside, as a browser asks what it may do before anybody has logged in
             http = CrossSiteHttp(http, cross_site)
         front.router.https.append(HttpRoute(address, http, options.tcp_maximum_outbound_rate, options))
         if front.bridge is None:
@@ -220,7 +232,9 @@ class Accepts:
         else:
             front.bridge.keep_alive_for(options.http_keepalive_timeout)
 
-    def _span(self, address: Address, options: AcceptOptions, service: StreamService) -> SpanAccept:
+    def _span(
+        self, address: Address, options: AcceptOptions, service: StreamService, guard: Guard | None
+    ) -> SpanAccept:
         span = SpanAccept(
             address,
             options,
@@ -228,6 +242,7 @@ class Accepts:
             service.incoming,
             quota=self.quota,
             budgets=self.budgets,
+            guard=guard,
         )
         self.spans.append(span)
         return span

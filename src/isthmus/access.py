@@ -28,16 +28,19 @@ def connection(
     seconds: float,
     error: Exception | None = None,
     refused: bool = False,
+    who: str = "anonymous",
 ) -> None:
     """Tell of a connection that is over: `received` bytes came from the client, `sent` went to it.
 
-    `to` is where it was joined to. `error` is why it was reset, or `refused` before it stood.
+    `to` is where it was joined to. `error` is why it was reset, or `refused` before it stood. `who` is the
+    client's identity.
     """
     end = "refused" if refused else "reset" if error is not None else "closed"
     reason = "" if error is None else str(error)
     fields: dict[str, Any] = {
         "service": service,
         "client": client,
+        "who": who,
         "to": to,
         "received": received,
         "sent": sent,
@@ -47,9 +50,10 @@ def connection(
     if reason:
         fields["reason"] = reason
     log.info(
-        "%s %s -> %s %d/%d bytes %.1f s %s%s",
+        "%s %s%s -> %s %d/%d bytes %.1f s %s%s",
         service,
         client,
+        _shown(who),
         to,
         received,
         sent,
@@ -60,11 +64,14 @@ def connection(
     )
 
 
-def request(client: str, method: str, path: str, status: int, sent: int, seconds: float) -> None:
+def request(
+    client: str, method: str, path: str, status: int, sent: int, seconds: float, *, who: str = "anonymous"
+) -> None:
     """Tell of an answered HTTP request; `path` is without its query, `sent` the size of the answer."""
     log.info(
-        "%s %s %s -> %d %d bytes %.1f s",
+        "%s%s %s %s -> %d %d bytes %.1f s",
         client,
+        _shown(who),
         method,
         path,
         status,
@@ -73,6 +80,7 @@ def request(client: str, method: str, path: str, status: int, sent: int, seconds
         extra={
             "fields": {
                 "client": client,
+                "who": who,
                 "method": method,
                 "path": path,
                 "status": status,
@@ -81,3 +89,7 @@ def request(client: str, method: str, path: str, status: int, sent: int, seconds
             }
         },
     )
+
+
+def _shown(who: str) -> str:
+    return "" if who == "anonymous" else f" ({who})"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, ParamSpec
@@ -238,6 +239,10 @@ def proxy(
             help="Who you are to proxies: machine PROXY login USER password PASSWORD, on one line.",
         ),
     ] = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Token, or user:password, to show a wss CONNECT. Read again."),
+    ] = None,
     connect_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.001, help="How long reaching CONNECT may take.")
     ] = 10.0,
@@ -285,6 +290,7 @@ def proxy(
         connect_options=ConnectOptions(
             connect_timeout=connect_timeout,
             verify_server="none" if insecure else "required",
+            authorization_file=credentials,
             tcp_transport=parse_proxies(through),
             proxy_credentials_file=proxy_credentials,
         ),
@@ -330,7 +336,7 @@ def check(
     console.start(_levels(log_level))
     from rich.console import Console
 
-    from isthmus import credentials
+    from isthmus import credentials, logins
     from isthmus.certificates import examine
     from isthmus.config import load
     from isthmus.config.explain import explain, render
@@ -338,7 +344,7 @@ def check(
 
     loaded = load(file, _settings(settings))
     rows, notes = examine(loaded)
-    notes += credentials.examine(loaded)
+    notes += credentials.examine(loaded) + logins.examine(loaded)
     report = explain(loaded, Machine.here(), verbose=verbose).plus(rows, notes)
     output = Console(highlight=False)
     render(report, output)
@@ -364,6 +370,37 @@ def convert(file: ConfigurationFile, settings: Settings = None, log_level: LogLe
     from isthmus.config import load, toml
 
     typer.echo(toml.dumps(load(file, _settings(settings))), nl=False)
+    return 0
+
+
+@app.command()
+@_reported
+def password(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The password file; made if it is not there.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="Whose password it is.")],
+    role: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROLE", help="A role of the user, any number; without, they stay as they are."),
+    ] = None,
+    log_level: LogLevel = None,
+) -> int:
+    """Set a user's password in a password file, hashed with argon2. Asks for it, or reads a line of stdin.
+
+    isthmus password conf/users joe --role AUTHORIZED
+    """
+    console.start(_levels(log_level))
+    from isthmus.security import password_file
+
+    if sys.stdin.isatty():
+        secret = typer.prompt(f"Password of {user}", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        secret = sys.stdin.readline().rstrip("\r\n")
+    if not secret:
+        raise ConfigurationError(
+            "there is no password", hint="type one, or give it as a line of standard input"
+        )
+    new = password_file.set_password(file, user, secret, tuple(role) if role else None)
+    typer.echo(f"{file}: {user} is {'added' if new else 'changed'}")
     return 0
 
 

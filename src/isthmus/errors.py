@@ -6,6 +6,7 @@
     ├── KeystoreError            a certificate, a key or a password file cannot be used
     ├── BindError                an address cannot be listened on
     ├── ConnectError             a connect could not be established; `status` is what a Web client is told
+    ├── AccessDenied             a client may not come in; `status` and `headers` are what it is told
     ├── TransportError           an established connection ended badly
     │   └── StreamReset          ... because the other side reset it or vanished: bytes may be missing
     │       └── StreamCut        ... or stopped without saying that this is the end
@@ -99,6 +100,23 @@ class ConnectError(IsthmusError):
     def __init__(self, message: str, *, status: int = 502, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status = status
+
+
+class AccessDenied(IsthmusError):
+    """A client may not come in.
+
+    The text is what it is told, so it holds nothing but that. `status` is 401 (it has to say who it is), 403
+    (it is known, and may not), 429 (it tried too often) or 503 (who it is cannot be found out now); `headers`
+    go with it.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+
+    def __init__(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
 
 
 class TransportError(IsthmusError):

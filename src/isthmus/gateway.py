@@ -28,6 +28,7 @@ from isthmus.services.base import HttpService
 from isthmus.services.proxy import ProxyRelay, ProxyService
 from isthmus.transports import epoll, heap, stdio
 from isthmus.transports.base import Connector
+from isthmus.transports.credentials import fields_of
 from isthmus.transports.datagram_stack import datagram_connector
 from isthmus.transports.datagrams import DatagramConnector, DatagramCounters
 from isthmus.transports.event_loop import EventLoop
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import ssl
 
     from isthmus.security import Certificates, ClientTls, Stores
+    from isthmus.security.access import Access, Doors
 
 log = logging.getLogger("isthmus")
 _EVERY_HOST = ("0.0.0.0", "::")
@@ -53,7 +55,7 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig, *, directory: Path, home: Path) -> None:
         self.config = config
-        self.accepts = Accepts(config.options, self._server_tls)
+        self.accepts = Accepts(config.options, self._server_tls, self._access)
         self.finished = asyncio.Event()
         """Set when nothing is left to do: standard input and output were an accept, and are closed."""
         self.failed = False
@@ -61,6 +63,7 @@ class Gateway:
         self._directory = directory
         self._home = home
         self._stores: Stores | None = None
+        self._doors: Doors | None = None
         self._running: list[AnyService] = []
         self._connectors: list[Connector] = []
 
@@ -98,17 +101,34 @@ class Gateway:
         for each in self._connectors:
             each.close()
         await asyncio.gather(*(running.stop(0.0) for running in last))
+        if self._doors is not None:
+            self._doors.close()
 
     def connections(self) -> int:
         """Return how many accepted connections are open."""
         return self.accepts.quota.used
 
+    def _access(self, service: Service) -> Access | None:
+        """Return who decides who may use a service; None where nobody does."""
+        if not service.realm_name:
+            return None
+        from isthmus.security.access import Doors  # with its libraries: only realms pay
+
+        if self._doors is None:
+            self._doors = Doors(self.config, self._directory)
+        return self._doors.access(service)
+
     def _connector(self, service: Service) -> Connector:
         tls = cache(partial(self._client_tls, service))
         anonymous = cache(partial(self._client_tls, service, show=False))
+        options = service.connect_options
+        if options.authorization_file is not None:
+            file = self._directory / options.authorization_file
+            options = options.model_copy(update={"authorization_file": file})
+            fields_of(options)  # what is wrong with it is to be known now
         made = connector(
             service.connects[0],
-            service.connect_options,
+            options,
             lambda _: tls().current(),
             self.config.options.tls_transport,
             self.accepts.budgets,

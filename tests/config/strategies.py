@@ -28,6 +28,13 @@ from isthmus.config.model import (
     Service,
 )
 from isthmus.config.proxies import DIRECT, Proxy
+from isthmus.config.realm import (
+    AuthorizationConstraint,
+    FileLogin,
+    LdapLogin,
+    LoginModule,
+    Realm,
+)
 from isthmus.config.service_types import SERVICE_TYPES
 from isthmus.uri import Address
 
@@ -105,6 +112,9 @@ connect_options = st.builds(
     websocket_close_timeout=positive_durations,
     websocket_inactivity_timeout=durations,
     tcp_bind=st.none() | st.builds(Bind, st.ip_addresses().map(str), st.integers(0, 65535)),
+    authorization_file=st.none() | files,
+    authorization_scheme=st.sampled_from(["auto", "basic", "bearer", "token"]),
+    authorization_insecure=st.just("allowed"),
     tcp_transport=st.none() | chains,
     ssl_transport=st.none() | chains,
     http_transport=st.none() | chains,
@@ -172,6 +182,35 @@ keystores = st.builds(
 )
 
 
+LDAP = LdapLogin.model_validate(
+    {"userProvider": "ldaps://h/dc=a", "userFilter": "(uid={USERNAME})", "useSSL": False, "timeout": "1.5"}
+)
+REALMS = [
+    Realm.model_validate(
+        {
+            "name": name,
+            "description": description,
+            "user-principal-class": ["com.example.User"],
+            "authentication": {
+                "http-challenge-scheme": scheme,
+                "http-header": ["X-One", "x-two"],
+                "session-timeout": "0.5 h",
+                "login-modules": [
+                    LoginModule(type="file", success="sufficient", options=FileLogin(file=Path("a b"))),
+                    LoginModule(type="ldap", success="required", options=LDAP),
+                ],
+            },
+        }
+    )
+    for name, description, scheme in (("a", "", "Basic"), ("ü b", 'a ${b} "c"', "Application Basic"))
+]
+CONSTRAINTS = [
+    AuthorizationConstraint(require_roles=("A", "b, c")),
+    AuthorizationConstraint(require_users=("joe", "ann")),
+    AuthorizationConstraint(require_valid_user=True),
+]
+
+
 def choices(field: str) -> list[str]:
     return list(get_args(GatewayOptions.model_fields[field].annotation))
 
@@ -188,6 +227,9 @@ gateway_options = st.builds(
     span_maximum_sessions=st.integers(1, 10**6),
     span_receive_budget=sizes,
     span_send_budget=sizes,
+    login_timeout=positive_durations,
+    login_failure_delay=st.floats(0, 30),
+    login_failure_limit=st.integers(0, 1000),
     tls_transport=st.sampled_from(choices("tls_transport")),
 )
 
@@ -210,6 +252,13 @@ def services(draw: st.DrawFn) -> Service:
     )
 
 
+def with_realm(service: Service, realm: Realm) -> Service:
+    """Return a service whose clients log in, where its accepts can ask them."""
+    if not all(accept.kind.web for accept in service.accepts):
+        return service
+    return service.model_copy(update={"realm_name": realm.name, "authorization": tuple(CONSTRAINTS)})
+
+
 @st.composite
 def configurations(draw: st.DrawFn) -> GatewayConfig:
     """Any configuration that has no problems."""
@@ -221,5 +270,11 @@ def configurations(draw: st.DrawFn) -> GatewayConfig:
         found = [
             Service(name="a", type="echo", accepts=(uri.parse("tcp://a:1"),), properties=EchoProperties())
         ]
-    security = Security(keystore=draw(st.none() | keystores), truststore=draw(st.none() | keystores))
+    security = Security(
+        keystore=draw(st.none() | keystores),
+        truststore=draw(st.none() | keystores),
+        realms=draw(st.sampled_from([(), tuple(REALMS)])),
+    )
+    if security.realms:
+        found = [with_realm(service, security.realms[0]) for service in found]
     return GatewayConfig(services=tuple(found), security=security, options=draw(gateway_options))

@@ -17,7 +17,7 @@ ACCEPT_OPTIONS = (
 )
 SERVICE = (
     "name, type, description, accept, connect, properties, accept-options, connect-options, "
-    "cross-site-constraint, mime-mapping"
+    "realm-name, authorization-constraint, cross-site-constraint, mime-mapping"
 )
 DURATION = "seconds (30) or a number with ms, s, min or h (500 ms, 0.5 h), at most 366 days"
 SIZE = "bytes (65536), kilobytes (64k or 64kB) or megabytes (1m or 1MB), at most 2147483647 bytes"

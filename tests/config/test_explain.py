@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from tests.config.conftest import Load, gateway, proxy
+from tests.config.realms import TOKEN, echo, realm
 
 from isthmus.config.explain import Accept, Report, explain, render
 from isthmus.config.machine import Machine
@@ -337,3 +338,33 @@ def test_a_terminal_gets_colours_and_names_are_no_markup(load_text: Load) -> Non
 
 def test_paths_are_those_of_the_file(load_text: Load) -> None:
     assert explain(load_text(BOTH), HERE).path == Path("gateway.xml")
+
+
+def test_realms(load_text: Load, tmp_path: Path) -> None:
+    """A realm that nobody names, files that are not there, and what a service asks of its clients."""
+    named = echo(
+        "<realm-name>demo</realm-name>",
+        "<authorization-constraint><require-role>A</require-role></authorization-constraint>",
+        accept="wss://localhost:8443/",
+    )
+    keystore = "<security><keystore><file>users</file></keystore>"
+    (tmp_path / "users").touch()
+    used = realm().replace("<security>", keystore)
+    assert notes(load_text, named, used) == []
+    (unused,) = notes(load_text, echo(accept="ws://localhost:8000/"), realm(TOKEN, "Bearer"))
+    assert unused.startswith("HINT")
+    assert "the realm demo has no effect: no service names it" in unused
+    (tmp_path / "users").rename(tmp_path / "other")
+    found = notes(load_text, named, used)
+    assert len(found) == 2
+    assert all("users is not a file that can be read" in each for each in found)
+    client = proxy(
+        "<connect-options><http.authorization.file>none</http.authorization.file></connect-options>",
+        accept="tcp://localhost:8001",
+        connect="wss://localhost:2/",
+    )
+    (missing,) = notes(load_text, client)
+    assert "none is not a file that can be read" in missing
+    rows = explain(load_text(gateway(named, used)), HERE).rows
+    options = {option.name: option.value for option in rows[0].options}
+    assert options == {"realm-name": "demo", "authorization-constraint 1": "role A"}

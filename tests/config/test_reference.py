@@ -30,6 +30,8 @@ from isthmus.config.model import (
     nested,
     readers_of,
 )
+from isthmus.config.realm import OPTIONS, Authentication, AuthorizationConstraint, LoginModule, Realm
+from isthmus.config.section import Switch, Texts
 from isthmus.config.unsupported import ELEMENTS, VALUES
 from isthmus.config.xml import NAMESPACES
 from isthmus.uri import LATER_SCHEMES, SCHEMES
@@ -50,6 +52,11 @@ DOCUMENTED: list[tuple[str, type[Section]]] = [
     ("connect-options", ConnectOptions),
     ("cross-site-constraint", CrossSiteConstraint),
     ("security: keystore and truststore", Keystore),
+    ("security: realm", Realm),
+    ("authentication", Authentication),
+    ("login-module", LoginModule),
+    *((f"options of {kind}", options) for kind, options in OPTIONS.items()),
+    ("authorization-constraint", AuthorizationConstraint),
     ("gateway-options", GatewayOptions),
 ]
 
@@ -57,7 +64,10 @@ DOCUMENTED: list[tuple[str, type[Section]]] = [
 def rows(heading: str) -> dict[str, list[str]]:
     """Return the rows of the table below a heading, by the name in their first column."""
     lines = [line for line in SECTIONS[heading].splitlines() if line.startswith("| `")]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    cells = [
+        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+        for line in lines
+    ]
     return {row[0].strip("`"): row for row in cells}
 
 
@@ -74,7 +84,7 @@ def default_of(info: FieldInfo) -> str:
         value = units.format_duration(value)
     elif info.alias == "span.carriers":
         value = value or "auto"
-    return f"`{value}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 @pytest.mark.parametrize(("heading", "model"), DOCUMENTED, ids=[heading for heading, _ in DOCUMENTED])
@@ -89,7 +99,9 @@ def test_every_option_is_documented(heading: str, model: type[Section]) -> None:
         assert meaning, name
         if model is not Service:
             assert default == default_of(info), name
-            assert kind == type_of(info) or (kind in ("web path", "path", "text", "patterns")), name
+            assert kind == type_of(info) or (kind in ("web path", "path", "text", "patterns", "section")), (
+                name
+            )
         for limit in (each.le for each in info.metadata if isinstance(each, Le)):
             shown = units.format_size(limit) if kind == "size" else f"{limit:,}"  # type: ignore[arg-type]
             assert shown.replace(",", "") in meaning.replace(",", ""), name
@@ -100,8 +112,12 @@ def type_of(info: FieldInfo) -> str:
         return "`auto`, number"
     if info.alias in nested(DirectoryProperties):
         return "sections"
+    if info.alias == "login-modules":
+        return "sections"
     readers = readers_of(info)
     for reader, kind in (
+        (get_args(Texts)[1].func, "texts"),
+        (get_args(Switch)[1].func, "`true`, `false`"),
         (units.size, "size"),
         (units.duration, "time"),
         (units.count, "number"),

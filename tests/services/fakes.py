@@ -8,6 +8,7 @@ from typing import Any
 
 from isthmus.config.model import EchoProperties, ProxyProperties, Service
 from isthmus.errors import ConnectError, StreamReset
+from isthmus.identity import ANONYMOUS
 from isthmus.transports.base import Receiver
 from isthmus.uri import Address, parse
 
@@ -199,6 +200,7 @@ class Incoming:
 
     peer = "a test"
     early = True
+    identity = ANONYMOUS
 
     def __init__(self, connection: Connection) -> None:
         self.address: Address = parse("tcp://127.0.0.1:7000")

@@ -16,6 +16,7 @@ from tests.websocket.recorder import KEY, cut, cuts, frame
 
 from isthmus.config.model import AcceptOptions, CrossSiteConstraint
 from isthmus.errors import ConnectError, StreamReset
+from isthmus.identity import ANONYMOUS, Identity
 from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports.base import Incoming, Origin, Receiver, Transport
 from isthmus.transports.cross_site import CrossSite
@@ -594,14 +595,16 @@ class Span:
 
     def __init__(self, port: Port, **options: Any) -> None:
         self.taken: list[Transport] = []
+        self.identities: list[Identity] = []
         (route,) = port.front.router.websockets
         values = {name.replace("_", "."): value for name, value in options.items()}
         accept = AcceptOptions.model_validate(values)
         span = None if accept.span_mode == "never" else cast("SpanAccept", self)
         port.front.router.websockets[:] = [replace(route, options=accept, span=span)]
 
-    def take(self, below: Transport) -> None:
+    def take(self, below: Transport, identity: Identity) -> None:
         self.taken.append(below)
+        self.identities.append(identity)
 
 
 @pytest.mark.parametrize("offer", [SUBPROTOCOL, f"chat, {SUBPROTOCOL}"])
@@ -613,6 +616,7 @@ def test_a_websocket_that_offers_span_carries_a_session(offer: str) -> None:
     assert f"\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n".encode() in port.client.data
     assert not port.offers
     (taken,) = span.taken
+    assert span.identities == [ANONYMOUS]
     # It is paused until somebody has it, who then gets whatever comes.
     port.send(frame(2, b"early", key=KEY))
     above = Recorder()

@@ -419,6 +419,45 @@ def test_abort_tells_the_peer_with_1011(role: Role) -> None:
 
 
 @ROLES
+def test_who_may_not_go_on_is_told_with_1008(role: Role) -> None:
+    web = Web(role)
+    web.call("write", b"complete")
+    assert not web.transport.over
+    with web.clock():
+        web.transport.dismiss("the login has ended")
+    assert web.above.reset
+    assert web.transport.over
+    assert web.received == [("data", b"complete", True), ("close", 1008, "the login has ended")]
+    with web.clock():
+        web.transport.dismiss("again")
+    web.advance(10.0)
+    web.settle()
+    assert web.above.events.count("lost") <= 1
+
+
+def test_who_may_not_go_on_and_does_not_read_is_dropped_soon() -> None:
+    web = Web(Role.SERVER)
+    web.call("write", MIXED * 100)
+    with web.clock():
+        web.transport.dismiss("the login has ended")
+    assert web.above.reset
+    assert not web.wire.left.over
+    web.advance(10.0)
+    assert web.wire.left.over
+
+
+def test_who_has_closed_already_is_dropped_at_once() -> None:
+    web = Web(Role.SERVER)
+    web.call("write_eof")
+    web.settle()
+    with web.clock():
+        web.transport.dismiss("the login has ended")
+    web.settle()
+    assert web.above.reset
+    assert web.received == [("close", 1000, "")]
+
+
+@ROLES
 def test_abort_says_1011_only_between_frames(role: Role) -> None:
     web = Web(role)
     web.call("write", MIXED[:1000])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from isthmus.config import checks
+from isthmus.config import checks, realm_checks
 from isthmus.config.build import build
 from isthmus.config.checks import Lines, line_of
 from isthmus.config.document import failure, read_text
@@ -99,6 +99,7 @@ def proxy_config(
         connect_options=connect_options or ConnectOptions(),
     )
     problems = checks.check([service], "command line", {}, stdio=True)
+    problems += realm_checks.RealmChecks([service], [], "command line", {}).problems()
     if problems:
         raise failure("command line", problems)
     return GatewayConfig(

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import ValidationError
 
 from isthmus import uri
-from isthmus.config import checks
+from isthmus.config import checks, realm_checks
 from isthmus.config.applies import applies
+from isthmus.config.build_realm import read_realms
 from isthmus.config.document import Document, Node, failure
 from isthmus.config.model import (
     AcceptOptions,
@@ -35,6 +36,7 @@ from isthmus.config.model import (
     nested,
 )
 from isthmus.config.nearest import nearest
+from isthmus.config.realm import OPTIONS, Authentication, AuthorizationConstraint, LoginModule, Realm
 from isthmus.config.service_types import SERVICE_TYPES, ServiceType
 from isthmus.config.substitution import substitute
 from isthmus.config.units import NotAllowed, shown
@@ -60,11 +62,32 @@ _SERVICE = (
     "properties",
     "accept-options",
     "connect-options",
+    "realm-name",
+    "authorization-constraint",
     "cross-site-constraint",
     "mime-mapping",
 )
 _DEFAULTS = ("accept-options", "connect-options", "mime-mapping")
-_REPEATED = ("service", "accept", "connect", "cross-site-constraint", "location", "mime-mapping")
+_REPEATED = (
+    "service",
+    "accept",
+    "connect",
+    "cross-site-constraint",
+    "location",
+    "mime-mapping",
+    "realm",
+    "authorization-constraint",
+    "require-role",
+    "require-user",
+    "login-module",
+    "http-header",
+    "http-query-parameter",
+    "http-cookie",
+    "user-principal-class",
+    "audience",
+    "role",
+)
+_MAY_BE_EMPTY = ("require-valid-user",)
 
 
 @dataclass(frozen=True)
@@ -78,7 +101,7 @@ class Built:
 
 def build(document: Document, settings: Mapping[str, str]) -> Built:
     """Give a document its meaning. Raises `ConfigurationError` with every problem there is."""
-    builder = _Builder(document)
+    builder = Builder(document)
     config = builder.gateway(settings)
     if document.problems:
         raise failure(document.file, document.problems)
@@ -94,7 +117,9 @@ class _Defaults:
     mime_mappings: tuple[MimeMapping, ...] = ()
 
 
-class _Builder:
+class Builder:
+    """Reads one document; what is wrong becomes problems of it."""
+
     def __init__(self, document: Document) -> None:
         self.document = document
         self.lines: dict[tuple[str | int, ...], int] = {}
@@ -114,6 +139,9 @@ class _Builder:
         if not nodes:
             self.document.wrong(self.document.root, "there is no service", "at least one <service>")
         self.document.problems += checks.check(services, self.document.file, self.lines)
+        realms = realm_checks.RealmChecks(services, security.realms, self.document.file, self.lines)
+        self.document.problems += realms.problems()
+        self.warnings += realms.warnings()
         self.warnings += checks.warn(services, self.document.file, self.lines)
         return GatewayConfig.model_construct(services=tuple(services), security=security, options=options)
 
@@ -134,10 +162,14 @@ class _Builder:
 
     def security(self, sections: Mapping[str, list[Node]]) -> Security:
         stores: dict[str, Keystore] = {}
+        realms: tuple[Realm, ...] = ()
         for node in sections.get("security", []):
-            for name, found in self.children(node, "security", ("keystore", "truststore")).items():
-                stores[name] = self.section(Keystore, found[0], "keystore", ("security", name))[0]
-        return Security(**stores)
+            for name, found in self.children(node, "security", ("keystore", "truststore", "realm")).items():
+                if name == "realm":
+                    realms = read_realms(self, found)
+                else:
+                    stores[name] = self.section(Keystore, found[0], "keystore", ("security", name))[0]
+        return Security(**stores, realms=realms)
 
     def service(self, node: Node, index: int, defaults: _Defaults) -> Service:
         """Read one service. Where parts of it are wrong, what is right is kept for the checks that follow."""
@@ -193,6 +225,13 @@ class _Builder:
                 (*key, "connect-options"),
                 connect_defaults,
             )[0],
+            realm_name=self.text(found.get("realm-name", []), (*key, "realm-name")),
+            authorization=self.repeated(
+                AuthorizationConstraint,
+                found.get("authorization-constraint", []),
+                "authorization-constraint",
+                (*key, "authorization-constraint"),
+            ),
             cross_site=self.repeated(
                 CrossSiteConstraint,
                 found.get("cross-site-constraint", []),
@@ -280,12 +319,12 @@ class _Builder:
             for name, nodes in found.items()
             if name in inner
         }
-        leaves = {name: nodes[0] for name, nodes in found.items() if name not in inner}
+        leaves = {name: _joined(nodes) for name, nodes in found.items() if name not in inner}
         for name, leaf in leaves.items():
             self.lines[(*key, name)] = leaf.line
             if leaf.children:
                 self.document.wrong(leaf, "has elements inside", "a value")
-            elif leaf.value == "":
+            elif leaf.value == "" and name not in _MAY_BE_EMPTY:
                 self.document.wrong(leaf, "is empty", "a value, or leave it out")
             elif leaf.value is not None:
                 values[name] = leaf.value
@@ -374,6 +413,20 @@ def _first(found: Mapping[str, list[Node]], name: str, service: Node) -> Node:
     return found[name][0] if name in found else Node(name, service.line, service.path)
 
 
+def _joined(nodes: list[Node]) -> Node:
+    """Return one leaf for those of a name that may be repeated, with all their values."""
+    first = nodes[0]
+    if len(nodes) == 1:
+        return first
+    values = [
+        value for node in nodes for value in (node.value if isinstance(node.value, list) else [node.value])
+    ]
+    children = [child for node in nodes for child in node.children]
+    return Node(
+        first.name, first.line, first.path, [value for value in values if value is not None], children
+    )
+
+
 def _names(model: type[Section]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in model.model_fields.items())
 
@@ -382,6 +435,8 @@ def _canonical(name: str, place: str) -> str:
     """`tls.*` and `ssl.*` are one option, except for binds: those belong to their own scheme."""
     if place in ("accept-options", "connect-options") and name.startswith("tls.") and name != "tls.bind":
         return f"ssl.{name.removeprefix('tls.')}"
+    if place == "service" and name == "auth-constraint":  # what Kaazing called it before 2012/09
+        return "authorization-constraint"
     return name
 
 
@@ -398,6 +453,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "gateway-options": _names(GatewayOptions),
     "location": _names(Location),
     "mime-mapping": _names(MimeMapping),
+    "realm": _names(Realm),
+    "authentication": _names(Authentication),
+    "login-module": _names(LoginModule),
+    "authorization-constraint": _names(AuthorizationConstraint),
+    **{f"the options of {kind}": _names(options) for kind, options in OPTIONS.items()},
     **{f"the properties of {_a(kind.name)}": _names(kind.properties) for kind in SERVICE_TYPES.values()},
 }
 

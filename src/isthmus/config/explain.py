@@ -134,6 +134,12 @@ def _row(service: Service, verbose: bool, machine: Machine) -> Row:
         for each in options_of(service.connect_options)
         if applies(each.name, service.connects, connecting=True)
     ]
+    if service.realm_name:
+        options.append(Option("realm-name", service.realm_name, False))
+    options += [
+        Option(f"authorization-constraint {place}", str(each), False)
+        for place, each in enumerate(service.authorization, 1)
+    ]
     options += [
         Option(f"cross-site-constraint {place}", ", ".join(each.allow_origin), False)
         for place, each in enumerate(service.cross_site, 1)
@@ -188,6 +194,7 @@ class _Notes:
         yield from self.own_options()
         yield from self.defaults()
         yield from self.certificates()
+        yield from self.realms()
 
     def note(self, level: Level, line: int, element: str, what: str, allowed: str = "") -> Note:
         return Note(level, Problem(str(self.loaded.path), line, element, what, allowed))
@@ -312,14 +319,37 @@ class _Notes:
                 what = f"the {name} has no effect: no {side} uses TLS"
                 yield self.note("HINT", self.loaded.line("security", name, "file"), f"security/{name}", what)
             for option in options_of(store):
-                if not isinstance(option.value, Path):
-                    continue
-                path = self.loaded.directory / option.value
-                if not (path.is_file() and os.access(path, os.R_OK)):
-                    what = f"{path} is not a file that can be read"
-                    line = self.loaded.line("security", name, option.name)
-                    allowed = f"a path relative to {self.loaded.directory}, readable by this user"
-                    yield self.note("ERROR", line, f"security/{name}/{option.name}", what, allowed)
+                line = self.loaded.line("security", name, option.name)
+                yield from self.readable(option, line, f"security/{name}/{option.name}")
+
+    def realms(self) -> Iterator[Note]:
+        """Are the realms used, and their files there?"""
+        for index, realm in enumerate(self.loaded.config.security.realms):
+            if not any(service.realm_name == realm.name for service in self.services):
+                line = self.loaded.line("security", "realm", index, "name")
+                what = f"the realm {realm.name} has no effect: no service names it"
+                yield self.note("HINT", line, "security/realm", what)
+            for place, module in enumerate(realm.modules):
+                for option in options_of(module.options):
+                    key = ("security", "realm", index, "login-module", place, "options", option.name)
+                    element = (
+                        f"security/realm/authentication/login-modules/login-module/options/{option.name}"
+                    )
+                    yield from self.readable(option, self.loaded.line(*key), element)
+        for index, service in enumerate(self.services):
+            for option in options_of(service.connect_options):
+                line = self.loaded.line("service", index, "connect-options", option.name)
+                yield from self.readable(option, line, f"service/connect-options/{option.name}")
+
+    def readable(self, option: Option, line: int, element: str) -> Iterator[Note]:
+        """Is the file that an option names there?"""
+        if not isinstance(option.value, Path):
+            return
+        path = self.loaded.directory / option.value
+        if not (path.is_file() and os.access(path, os.R_OK)):
+            what = f"{path} is not a file that can be read"
+            allowed = f"a path relative to {self.loaded.directory}, readable by this user"
+            yield self.note("ERROR", line, element, what, allowed)
 
 
 def _place(address: Address) -> tuple[bool, str, int, str]:

@@ -13,10 +13,9 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
 from isthmus import uri
@@ -25,6 +24,9 @@ from isthmus.config.cache_control import CacheControl
 from isthmus.config.headers import parse_fields, parse_host, parse_server_name, parse_target
 from isthmus.config.networks import Network, parse_networks
 from isthmus.config.proxies import Proxy, parse_chain
+from isthmus.config.realm import AuthorizationConstraint, Realm
+from isthmus.config.section import Count, Duration, File, Names
+from isthmus.config.section import Section as Section
 from isthmus.config.units import NotAllowed, shown
 from isthmus.errors import UriError
 from isthmus.uri import Address
@@ -178,12 +180,6 @@ def _keyring(value: str) -> str:
     return value
 
 
-def _file(value: Any) -> Path:
-    if isinstance(value, (str, Path)) and str(value):
-        return Path(value)
-    raise NotAllowed(f"{shown(value)} is not a file name", "a path, relative to this file's folder")
-
-
 def _carriers(value: Any) -> int:
     if value == "auto":
         return 0
@@ -203,16 +199,10 @@ BindValue = Annotated[Bind, BeforeValidator(_bind)]
 LocalBindValue = Annotated[Bind, BeforeValidator(_local_bind)]
 WebPath = Annotated[str, AfterValidator(_web_path)]
 """A path below the home's `web` folder; a leading `/` means that folder."""
-File = Annotated[Path, BeforeValidator(_file)]
-Count = Annotated[int, BeforeValidator(units.count)]
 Size = Annotated[int, BeforeValidator(units.size)]
 """Bytes."""
-Duration = Annotated[float, BeforeValidator(units.duration)]
-"""Seconds."""
 Rate = Annotated[int, BeforeValidator(units.rate)]
 """Bytes a second."""
-Names = Annotated[tuple[str, ...], BeforeValidator(units.names)]
-"""A list of words, separated by commas or spaces."""
 Proxies = Annotated[tuple[Proxy, ...], BeforeValidator(parse_chain)]
 """A chain of proxies, the nearest first."""
 Networks = Annotated[tuple[Network, ...], BeforeValidator(parse_networks)]
@@ -230,14 +220,6 @@ class Option:
     name: str
     value: object
     is_default: bool
-
-
-class Section(BaseModel):
-    """Base of every part of the model: nothing unknown is accepted, nothing changes after reading."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=True
-    )
 
 
 def readers_of(info: FieldInfo) -> list[object]:
@@ -371,6 +353,16 @@ class ConnectOptions(UdpOptions, SpanOptions):
 
     connect_timeout: Duration = Field(10.0, alias="connect.timeout", gt=0)
     """How long reaching the far side may take in all: name, TCP, TLS and handshake (isthmus)."""
+    authorization_file: File | None = Field(None, alias="http.authorization.file")
+    """What the gateway shows a WebSocket server that asks who it is: a token, or user:password (isthmus)."""
+    authorization_scheme: Literal["auto", "basic", "bearer", "token"] = Field(
+        "auto", alias="http.authorization.scheme"
+    )
+    """How: `auto` is basic where there is a colon, else bearer; `token` is Kaazing's (isthmus)."""
+    authorization_insecure: Literal["refused", "allowed"] = Field(
+        "refused", alias="http.authorization.insecure"
+    )
+    """Whether it may be sent to a `ws` address, for everybody on the way to read (isthmus)."""
     verify_server: Literal["required", "none"] = Field("required", alias="ssl.verify-server")
     """Whether a server's certificate chain and name must be right (isthmus). `none` is warned about at each
     start.
@@ -508,6 +500,9 @@ class Service(Section):
     mime_mappings: tuple[MimeMapping, ...] = Field((), alias="mime-mapping")
     accept_options: AcceptOptions = Field(default_factory=AcceptOptions, alias="accept-options")
     connect_options: ConnectOptions = Field(default_factory=ConnectOptions, alias="connect-options")
+    realm_name: str = Field("", alias="realm-name")
+    """The realm that says who its clients are. Empty: nobody asks."""
+    authorization: tuple[AuthorizationConstraint, ...] = Field((), alias="authorization-constraint")
     cross_site: tuple[CrossSiteConstraint, ...] = Field((), alias="cross-site-constraint")
 
     @property
@@ -537,10 +532,11 @@ class Keystore(Section):
 
 
 class Security(Section):
-    """`security`: certificates for what we accept (keystore) and whom we believe (truststore)."""
+    """`security`: certificates for what we accept (keystore), whom we believe (truststore), who comes."""
 
     keystore: Keystore | None = None
     truststore: Keystore | None = None
+    realms: tuple[Realm, ...] = Field((), alias="realm")
 
 
 class GatewayOptions(Section):
@@ -566,6 +562,18 @@ class GatewayOptions(Section):
     """What the windows of all streams may take together, beyond 64 KiB for each."""
     span_send_budget: Size = Field(64 * 1024 * 1024, alias="span.send.budget", ge=0)
     """What may be kept of all streams until it is acknowledged, beyond 64 KiB for each."""
+    login_timeout: Duration = Field(10.0, alias="login.timeout", gt=0)
+    """How long finding out who a client is may take; then it is told to come later."""
+    login_workers: Count = Field(2, alias="login.workers", ge=1, le=64)
+    """Logins that are worked on at once; an argon2 entry takes 64 MiB for each."""
+    login_maximum_pending: Count = Field(256, alias="login.maximum.pending", ge=1, le=100_000)
+    """Logins that wait or are worked on; one more is told to come later."""
+    login_failure_delay: Duration = Field(0.5, alias="login.failure.delay", ge=0, le=30)
+    """The least time that a failed login takes."""
+    login_failure_limit: Count = Field(10, alias="login.failure.limit", ge=0, le=1_000_000)
+    """Failed logins from one address in a minute; then it is told to come later. 0: as many as there are."""
+    login_cache_time: Duration = Field(60.0, alias="login.cache.time", ge=0, le=3_600)
+    """How long a right password is known again without the work of checking it."""
     tls_transport: Literal["aiofastnet", "layer"] = Field("aiofastnet", alias="tls.transport")
     """What speaks TLS for ws, wss, http and https: aiofastnet, or isthmus's own layer over the ssl module."""
 

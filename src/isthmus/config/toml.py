@@ -11,13 +11,14 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from isthmus import uri
 from isthmus.config.document import Document, Node, Scalar, refuse
 from isthmus.config.model import Bind, DirectoryProperties, Keystore, Section, Service, nested, options_of
+from isthmus.config.realm import Realm
 from isthmus.config.toml_index import Path as KeyPath
 from isthmus.config.toml_index import index
 from isthmus.config.units import printable, shown
@@ -141,31 +142,38 @@ def dumps(loaded: Loaded, directory: Path | None = None) -> str:
     ]
     if config.security.keystore or config.security.truststore:
         lines.append("# The files of keystores are relative to the folder this file is in.")
+    if config.security.realms:
+        lines.append("# The files of realms are relative to the folder this file is in.")
     writer = _Writer(lines)
     writer.table("[gateway]", config.options)
     for name in ("keystore", "truststore"):
         store: Keystore | None = getattr(config.security, name)
         if store is not None:
             writer.table(f"[security.{name}]", _moved(store, loaded.directory, directory))
+    for realm in config.security.realms:
+        writer.realm(realm, lambda section: _moved(section, loaded.directory, directory))
     for service in config.services:
-        writer.service(service)
+        options = _moved(service.connect_options, loaded.directory, directory)
+        writer.service(service.model_copy(update={"connect_options": options}))
     if writer.escaped:
         # A text that holds ${ as it is must not be taken for a reference when it is read again.
         lines += ["", "[properties]", 'dollar = "$"']
     return "\n".join(lines) + "\n"
 
 
-def _moved(store: Keystore, origin: Path, target: Path | None) -> Keystore:
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def _moved(section: AnySection, origin: Path, target: Path | None) -> AnySection:
     if target is None or target.resolve() == origin.resolve():
-        return store
-    files = ("file", "key_file", "password_file")
-    found = {name: getattr(store, name) for name in files}
+        return section
+    found = {name: getattr(section, name) for name in type(section).model_fields}
     moved = {
         name: Path(os.path.relpath((origin / path).resolve(), target.resolve()))
         for name, path in found.items()
-        if path is not None and not path.is_absolute()
+        if isinstance(path, Path) and not path.is_absolute()
     }
-    return store.model_copy(update=moved)
+    return section.model_copy(update=moved)
 
 
 class _Writer:
@@ -197,6 +205,8 @@ class _Writer:
             texts = [uri.unparse(address) for address in addresses]
             if texts:
                 self.lines.append(f"{name} = {self._value(texts[0] if len(texts) == 1 else texts)}")
+        if service.realm_name:
+            self.lines.append(f"realm-name = {self._value(service.realm_name)}")
         self.table("[service.properties]", service.properties)
         if isinstance(service.properties, DirectoryProperties):
             for location in service.properties.locations:
@@ -205,8 +215,23 @@ class _Writer:
             self.table("[[service.mime-mapping]]", mapping)
         self.table("[service.accept-options]", service.accept_options)
         self.table("[service.connect-options]", service.connect_options)
+        for required in service.authorization:
+            self.table("[[service.authorization-constraint]]", required)
         for constraint in service.cross_site:
             self.table("[[service.cross-site-constraint]]", constraint)
+
+    def realm(self, realm: Realm, moved: Callable[[Section], Section]) -> None:
+        self._options("[[security.realm]]", realm, ("authentication",))
+        self._options("[security.realm.authentication]", realm.authentication, ("login-modules",))
+        for module in realm.modules:
+            header = "security.realm.authentication.login-modules.login-module"
+            self._options(f"[[{header}]]", module, ("options",))
+            self._options(f"[{header}.options]", moved(module.options), ())
+
+    def _options(self, header: str, section: Section, left: tuple[str, ...]) -> None:
+        options = [each for each in options_of(section) if not each.is_default and each.name not in left]
+        self.lines += ["", header]
+        self.lines += [f"{self._key(option.name)} = {self._value(option.value)}" for option in options]
 
     def _key(self, name: str) -> str:
         return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else self._value(name)
@@ -216,8 +241,8 @@ class _Writer:
             return f"[{', '.join(self._value(item) for item in value)}]"
         if isinstance(value, Bind):
             return str(value.port) if value.host == "0.0.0.0" else self._value(str(value))
-        if isinstance(value, (int, float)):
-            return repr(value)
+        if isinstance(value, (bool, int, float)):
+            return repr(value).lower()
         text = str(value)
         if "${" in text:
             self.escaped = True

@@ -32,7 +32,6 @@ class Refusal:
     harmless: Callable[[str], bool] = _never
 
 
-_NO_ROLES = "isthmus does not authenticate users yet"
 _NO_TRANSPORT = "isthmus chooses the layers below a scheme itself for now"
 _REVERSE = "isthmus has no reverse connections over SOCKS yet"
 _NO_HTTP_CLIENT = "isthmus sends no HTTP requests other than WebSocket handshakes yet"
@@ -52,18 +51,12 @@ ELEMENTS: dict[str, dict[str, Refusal]] = {
     "service": {
         "balance": Refusal("isthmus does not balance yet"),
         "notify": Refusal("isthmus has no push notification services"),
-        "realm-name": Refusal(_NO_ROLES),
-        "authorization-constraint": Refusal(_NO_ROLES),
-        "auth-constraint": Refusal(_NO_ROLES),
-    },
-    "security": {
-        "realm": Refusal(_NO_ROLES),
     },
     "accept-options": {
         **_BOTH_OPTIONS,
         **dict.fromkeys(("tcp.transport", "ssl.transport", "http.transport"), Refusal(_NO_TRANSPORT)),
         "http.maximum.redirects": Refusal(_NO_HTTP_CLIENT, _zero),
-        "http.realm": Refusal(_NO_ROLES),
+        "http.realm": Refusal("write realm-name in the service"),
         "http.server.header": Refusal(
             "isthmus does not let the Server header be chosen yet", _one_of("enabled")
         ),
@@ -98,6 +91,7 @@ ELEMENTS: dict[str, dict[str, Refusal]] = {
 }
 """Place (the section an element stands in; for `properties` the type of the service) -> name -> refusal."""
 
+_NO_KERBEROS = "isthmus does not speak Kerberos; use an ldap or jwt module"
 _OLD_TLS = "TLS 1.2 is the least isthmus speaks"
 
 VALUES: dict[str, dict[str, str]] = {
@@ -116,6 +110,22 @@ VALUES: dict[str, dict[str, str]] = {
         "jms": "it is a Kaazing Enterprise service",
         "jms.proxy": "it is a Kaazing Enterprise service",
         "kerberos5.proxy": "it is a Kaazing Enterprise service",
+    },
+    "http-challenge-scheme": {
+        "Negotiate": "isthmus does not speak Kerberos; use Basic with an ldap module, or Bearer with jwt",
+        "Application Negotiate": "isthmus does not speak Kerberos; use Application Basic with an ldap module",
+        "Digest": "Kaazing never had it, and it needs passwords in plain text; use Basic over https and wss",
+    },
+    "authorization-mode": {
+        "recycle": "isthmus sets no session cookies; a right password is known again for login.cache.time",
+    },
+    "login-module type": {
+        "kerberos5": _NO_KERBEROS,
+        "gss": _NO_KERBEROS,
+        "jndi": "isthmus has no JNDI; use an ldap module",
+        "keystore": "isthmus has no Java keystore login; use a certificate module with ssl.verify-client",
+        "class:": "it is a Java program; use a jwt or token module, which check tokens themselves",
+        "custom": "it is a Java program; use a jwt or token module, which check tokens themselves",
     },
     "TLS protocol": {
         "SSLv2Hello": _OLD_TLS,

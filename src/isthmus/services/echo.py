@@ -48,7 +48,7 @@ class EchoService:
         if self._stopping:
             incoming.refuse(ConnectError(f"{self.name}: the gateway is stopping", status=503))
             return
-        echo = Echo(self, incoming.peer if access.on() else "")
+        echo = Echo(self, *((incoming.peer, str(incoming.identity)) if access.on() else ()))
         self.echoes.add(echo)
         self._idle.clear()
         incoming.accept(echo)
@@ -80,10 +80,21 @@ class Echo:
     other side many times.
     """
 
-    __slots__ = ("_began", "_blocked", "_client", "_ended", "_received", "_service", "_transport", "_waiting")
+    __slots__ = (
+        "_began",
+        "_blocked",
+        "_client",
+        "_ended",
+        "_received",
+        "_service",
+        "_transport",
+        "_waiting",
+        "_who",
+    )
 
-    def __init__(self, service: EchoService, client: str = "") -> None:
+    def __init__(self, service: EchoService, client: str = "", who: str = "") -> None:
         self._service = service
+        self._who = who
         self._client = client  # only known where access lines are wanted
         self._began = asyncio.get_running_loop().time() if client else 0.0
         self._received = 0
@@ -142,6 +153,7 @@ class Echo:
                 sent=self._received * self._service.properties.repeat,
                 seconds=asyncio.get_running_loop().time() - self._began,
                 error=error,
+                who=self._who,
             )
         self._service.echo_finished(self)
 

@@ -88,7 +88,15 @@ class ProxyService:
         if access.on():
             to = str(self.connector.address)
             access.connection(
-                self.name, incoming.peer, to, received=0, sent=0, seconds=0.0, error=error, refused=True
+                self.name,
+                incoming.peer,
+                to,
+                received=0,
+                sent=0,
+                seconds=0.0,
+                error=error,
+                refused=True,
+                who=str(incoming.identity),
             )
         incoming.refuse(error)
 
@@ -108,7 +116,17 @@ class ProxyService:
 class ProxyRelay(Relay):
     """One accepted connection and the one made for it."""
 
-    __slots__ = ("__weakref__", "_began", "_client", "_dial", "_incoming", "_origin", "_refused", "service")
+    __slots__ = (
+        "__weakref__",
+        "_began",
+        "_client",
+        "_dial",
+        "_incoming",
+        "_origin",
+        "_refused",
+        "_who",
+        "service",
+    )
 
     def __init__(self, service: ProxyService) -> None:
         super().__init__(service.properties.maximum_pending_bytes)
@@ -116,6 +134,7 @@ class ProxyRelay(Relay):
         self._incoming: Incoming | None = None
         self._dial: Dial | None = None
         self._client = ""  # only known where access lines are wanted
+        self._who = ""
         self._origin = ""  # only known where the destination is connected later
         self._began = 0.0
         self._refused = False
@@ -124,6 +143,7 @@ class ProxyRelay(Relay):
         """Take on a connection that a client offers."""
         if access.on():
             self._client = incoming.peer
+            self._who = str(incoming.identity)
             self._began = asyncio.get_running_loop().time()
         if self.service.properties.strategy == "deferred":
             self.accepted.first_event = self._connect_if_needed
@@ -187,6 +207,7 @@ class ProxyRelay(Relay):
                 seconds=asyncio.get_running_loop().time() - self._began,
                 error=self.error,
                 refused=self._refused,
+                who=self._who,
             )
         self.service.relay_finished(self)
 

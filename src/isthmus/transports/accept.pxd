@@ -2,6 +2,7 @@
 
 cdef class SocketIncoming:
     cdef public object address
+    cdef public object gone
     cdef object _loop
     cdef object _origin
     cdef object _rate

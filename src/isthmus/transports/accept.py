@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 
 from isthmus.errors import ConnectError
+from isthmus.identity import ANONYMOUS
 from isthmus.transports.base import Origin, Receiver, Transport, peer_name
 from isthmus.transports.rate import RateLimit, limited
 from isthmus.transports.stream_socket import PlainStreamSocket, StreamSocket
@@ -29,6 +30,7 @@ class SocketIncoming:
     __slots__ = ("_loop", "_origin", "_rate", "_socket", "address", "gone")
 
     early = True
+    identity = ANONYMOUS
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class StreamIncoming:
     __slots__ = ("_gone", "_lost", "_offer", "_origin", "_rate", "_transport", "address", "gone")
 
     early = True
+    identity = ANONYMOUS
 
     def __init__(
         self, address: Address, offer: Offer, rate: int | None = None, origin: Origin | None = None

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from isthmus.errors import ConnectError
+from isthmus.identity import Identity
 from isthmus.uri import Address
 
 if TYPE_CHECKING:
@@ -133,6 +134,10 @@ class Incoming(Protocol):
     """The accept's public address."""
     gone: Callable[[], None] | None
     """Set it to be told, once, that the client has left before it was answered, where that is found out."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who connects: `ANONYMOUS` where no realm has asked."""
 
     @property
     def peer(self) -> str:

@@ -14,6 +14,7 @@ from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
 from isthmus.transports.base import Connector, Dial, Receiver
 from isthmus.transports.cookies import CookieJar
+from isthmus.transports.credentials import fields_of
 from isthmus.transports.redirects import same_origin
 from isthmus.uri import Address
 from isthmus.websocket.handshake import ClientHandshake, ResponseHead
@@ -33,6 +34,7 @@ class Door:
         self._elsewhere = elsewhere
         self._cookies = CookieJar(options.http_maximum_cookies)
         self._fields = [split_field(line) for line in options.http_headers]
+        self._authorization = fields_of(options)
 
     @property
     def maximum_redirects(self) -> int:
@@ -57,7 +59,7 @@ class Door:
         host, target, headers = address.authority, address.target, []
         if same_origin(address, self.address):
             host = self._options.http_host or host
-            headers = [*self._fields, *fields]
+            headers = [*self._authorization(), *self._fields, *fields]
         if address == self.address:
             target = self._options.http_path or target
         if cookies := self._cookies.header(address):

@@ -5,6 +5,7 @@
     a WebSocket that offers span     a ws accept, same path    101: it carries a session (span.mode)
     a WebSocket                      a ws accept, same path    the service's answer: 101, 502, 503, 504
     a WebSocket, foreign Origin      a ws accept               403, unless a cross-site-constraint allows it
+    a WebSocket, of a realm          a ws accept               401, 403, 429 or 503, until a login is right
     a WebSocket, wrongly             a ws accept               400, 405, 426 or 505, as RFC 6455 4.2.2 says
     anything else                    an http accept above it   whatever that service says
     anything                         neither                   404
@@ -19,14 +20,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from isthmus.config.model import AcceptOptions
 from isthmus.errors import ConnectError
+from isthmus.identity import ANONYMOUS, Identity
 from isthmus.span.frames import SUBPROTOCOL
+from isthmus.transports.authentication import Authentication, Guard, believed
 from isthmus.transports.base import HttpHandler, Incoming, Origin, Receiver, Transport, peer_name
 from isthmus.transports.cross_site import CrossSite, without_default_port
-from isthmus.transports.forwarded import client_of
 from isthmus.transports.rate import limited
 from isthmus.transports.told import told
 from isthmus.transports.ws import WebSocketTransport
@@ -67,6 +70,8 @@ class WebSocketRoute:
     """Pages of which other sites may come in: of none."""
     span: SpanAccept | None = None
     """Who takes WebSockets that carry span; None: span is not spoken here."""
+    guard: Guard | None = None
+    """Who decides who comes in. None: everybody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +193,9 @@ class FirstRequest:
             upgrade = accept_upgrade(request, subprotocols=(SUBPROTOCOL,) if span is not None else ())
             if not websocket.cross_site.allows(request.get("origin"), request.host):
                 raise HandshakeError(403, "pages of other sites may not connect here")
-            if span is not None and upgrade.subprotocol is not None:
-                self._carry(websocket, span, upgrade)
-            elif websocket.options.span_mode == "required":
+            if upgrade.subprotocol is None and websocket.options.span_mode == "required":
                 raise HandshakeError(400, f"only {SUBPROTOCOL} is spoken here")
-            else:
-                self._offer(websocket, upgrade)
+            self._admit(websocket, upgrade)
         elif self._front.bridge is not None:
             route = router.find_http(request.host, request.path)
             transport = limited(self._end(), None if route is None else route.rate)
@@ -202,22 +204,16 @@ class FirstRequest:
         else:
             raise HandshakeError(404, "")
 
-    def _offer(self, route: WebSocketRoute, upgrade: Upgrade) -> None:
+    def _admit(self, route: WebSocketRoute, upgrade: Upgrade) -> None:
         if self._reader.rest:
             raise HandshakeError(400, "data before the handshake was answered")
         transport = self._end()
-        transport.pause_reading()
-        incoming = WebSocketIncoming(route, upgrade, transport)
-        transport.set_receiver(incoming)
-        route.offer(incoming)
-
-    def _carry(self, route: WebSocketRoute, span: SpanAccept, upgrade: Upgrade) -> None:
-        if self._reader.rest:
-            raise HandshakeError(400, "data before the handshake was answered")
-        transport = self._end()
-        transport.pause_reading()
-        transport.write(upgrade.response())
-        span.take(limited(transport, route.options.tcp_maximum_outbound_rate))
+        if route.guard is None:
+            _take(route, upgrade, transport, ANONYMOUS)
+        else:
+            peer = believed(upgrade.request.headers, route.options, transport.info("peername"))
+            asking = Authentication(transport, partial(_take, route, upgrade))
+            asking.start(route.guard, upgrade.request, peer)
 
     def _refuse(self, error: HandshakeError) -> None:
         transport = self._end()
@@ -244,16 +240,35 @@ class FirstRequest:
         return transport
 
 
+def _take(route: WebSocketRoute, upgrade: Upgrade, transport: Transport, identity: Identity) -> None:
+    """Give a WebSocket of somebody who may come in to span, or offer it to the service."""
+    transport.pause_reading()
+    if route.span is not None and upgrade.subprotocol is not None:
+        transport.write(upgrade.response())
+        route.span.take(limited(transport, route.options.tcp_maximum_outbound_rate), identity)
+        return
+    incoming = WebSocketIncoming(route, upgrade, transport, identity)
+    transport.set_receiver(incoming)
+    route.offer(incoming)
+
+
 class WebSocketIncoming:
     """A right WebSocket handshake, offered to a service, not answered yet."""
 
-    __slots__ = ("_gone", "_lost", "_route", "_transport", "_upgrade", "address", "gone")
+    __slots__ = ("_gone", "_lost", "_route", "_transport", "_upgrade", "address", "gone", "identity")
 
     early = False
 
-    def __init__(self, route: WebSocketRoute, upgrade: Upgrade, transport: Transport) -> None:
+    def __init__(
+        self,
+        route: WebSocketRoute,
+        upgrade: Upgrade,
+        transport: Transport,
+        identity: Identity = ANONYMOUS,
+    ) -> None:
         self.address = route.address
         self.gone: Callable[[], None] | None = None
+        self.identity = identity
         self._route = route
         self._upgrade = upgrade
         self._transport = transport
@@ -262,11 +277,8 @@ class WebSocketIncoming:
 
     @property
     def peer(self) -> str:
-        peer, options = self._transport.info("peername"), self._route.options
-        if options.http_forwarded != "none" and isinstance(peer, tuple):
-            headers = self._upgrade.request.headers
-            peer = client_of(headers, options.http_forwarded, options.trusted_sources, peer[:2])
-        return peer_name(peer)
+        headers = self._upgrade.request.headers
+        return peer_name(believed(headers, self._route.options, self._transport.info("peername")))
 
     def accept(self, receiver: Receiver) -> None:
         options = self._route.options
@@ -281,6 +293,8 @@ class WebSocketIncoming:
         if not self._gone:
             self._transport.resume_reading()  # before the receiver is told, which may want to pause
         opened.start(receiver)
+        if self._route.guard is not None:
+            self._route.guard.watch(self.identity, opened)
         if self._gone:
             asyncio.get_running_loop().call_soon(opened.connection_lost, self._lost)
 

@@ -27,18 +27,17 @@ from aiohttp.http_parser import RawRequestMessage
 from multidict import CIMultiDictProxy
 
 from isthmus import access
+from isthmus.identity import ANONYMOUS
 from isthmus.transports.base import HttpHandler, Receiver, Transport, peer_name
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.streams import StreamReader
 
-
 _log = logging.getLogger(__name__)
 
 _LINGER = 5.0
-"""Seconds for which the unread rest of a request's body is read and dropped, so that the client sees the
-answer."""
+"""Seconds in which the unread rest of a body is read and dropped, so that the client sees the answer."""
 
 _HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -204,13 +203,13 @@ class _Request(web.BaseRequest):
     """aiohttp's request; it knows whether its body is complete and sends 100 Continue when the body is asked
     for."""
 
-    ATTRS = web.BaseRequest.ATTRS | {"server_header", "owes_continue", "close_after", "answer_fields"}
+    ATTRS = web.BaseRequest.ATTRS | {"server_header", "owes_continue", "close_after", "answer_fields", "user"}
 
     server_header = ""
-    owes_continue = False
-    close_after = False
+    owes_continue = close_after = False
     answer_fields: Mapping[str, str] = MappingProxyType({})
     """What the answer gets, whoever makes it (`transports.cross_site`)."""
+    user = ANONYMOUS  # who asks (`transports.authentication`)
 
     @property
     def complete(self) -> bool:
@@ -328,7 +327,8 @@ class _Handler(web.RequestHandler):
             seconds = self._loop.time() - self.began
             client = self.connection.bridge.client(request, self.connection.get_extra_info("peername"))
             path, sent = request.rel_url.raw_path, request.writer.output_size
-            access.request(client, request.method, path, response.status, sent, seconds)
+            who = str(cast(_Request, request).user)
+            access.request(client, request.method, path, response.status, sent, seconds, who=who)
         self.answering = False
         return response, self.connection.answered() or lost
 
@@ -350,7 +350,7 @@ class _Handler(web.RequestHandler):
         if isinstance(exc, ConnectionError):
             raise exc
         if status >= 500:
-            _log.error("Error while answering %s %s", request.method, request.rel_url, exc_info=exc)
+            _log.error("Error while answering %s %s", request.method, request.rel_url.raw_path, exc_info=exc)
         else:
             _log.debug("Bad request from %s: %s", request.remote, exc)
         if request.writer.output_size > 0:

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 _CLIENT_WAITS_FOR_SERVER = 2.0
 """Seconds a client leaves the server to close the connection first (RFC 6455, section 7.1.1)."""
 
+_DISMISSED_MAY_READ = 2.0
+"""Seconds that a client which may not go on has for what was sent to it before the Close."""
+
 _LOOKS = 4
 """How often in each inactivity timeout a WebSocket is looked at."""
 _NOT_READING = -1
@@ -319,6 +322,24 @@ class WebSocketTransport:
 
     def info(self, name: str) -> Any:
         return self._below.info(name)
+
+    @property
+    def over(self) -> bool:
+        """Whether what is above has been told that this is over, or has aborted it."""
+        return self._receiver is None
+
+    def dismiss(self, reason: str) -> None:
+        """End it with Close 1008: whoever opened it may not go on. What is above sees a reset."""
+        if self._receiver is None:
+            return
+        error = StreamReset(f"the client may not go on: {reason}")
+        if not self._connection.may_send:
+            self._below.abort()
+            self._tell_lost(error)
+            return
+        asyncio.get_running_loop().call_later(_DISMISSED_MAY_READ, self._below.abort)
+        refused = ProtocolError(CloseCode.POLICY_VIOLATION, reason)
+        self._give_up(self._connection.fail(refused), error)
 
     # --- ending
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError, IsthmusError
 from isthmus.transports.base import Connector, Dial, Receiver, Transport, peer_of
+from isthmus.transports.credentials import hint_for
 from isthmus.transports.dial import no_answer
 from isthmus.transports.door import Door
 from isthmus.transports.forwarded import field
@@ -166,6 +167,7 @@ class WebSocketDial:
                 return
         elif location is not None:
             error.hint = "set http.maximum.redirects to follow it, or connect to that address"
+        error.hint = error.hint or hint_for(error.__cause__, self._options.authorization_file is not None)
         self._cancel_timer()
         self._failed(error)
 

@@ -10,6 +10,7 @@ from tests.transports.span.world import Client, Network, Scene, Server, World, t
 
 from isthmus.config.model import ConnectOptions, GatewayOptions
 from isthmus.errors import StreamReset
+from isthmus.identity import ANONYMOUS, Asked, Identity
 from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports.span.connect import SpanConnector
 from isthmus.transports.span.limits import Budgets
@@ -126,7 +127,8 @@ def test_a_session_belongs_to_the_identity_that_founded_it(world: World) -> None
     client, _ = scene.pair()
     server = scene.server
     take = server.accept.take
-    server.accept.take = lambda below, identity="": take(below, "realm\0mallory")  # type: ignore[method-assign]
+    mallory = Identity("realm", "mallory")
+    server.accept.take = lambda below, identity=ANONYMOUS: take(below, mallory)  # type: ignore[method-assign]
     scene.network.cut()
     world.advance(1.0)
     assert isinstance(client.error, StreamReset)  # as if the session were unknown
@@ -245,3 +247,39 @@ def test_the_log_says_who_ends(world: World, caplog: pytest.LogCaptureFixture) -
     lines = [each.getMessage() for each in caplog.records if each.name.endswith("span.accept")]
     assert any("192.0.2.7:50000: a carrier of 1 streams ended" in line for line in lines)
     assert any("192.0.2.7:50000: the session ended: no carrier came back" in line for line in lines)
+
+
+# --- logins
+
+
+class Guard:
+    """Admits whoever it is told to; nothing is ended by it."""
+
+    def __init__(self) -> None:
+        self.allowed = True
+        self.watched: list[Identity] = []
+
+    async def admit(self, asked: Asked) -> Identity:
+        raise AssertionError("the front asks, not the accept")
+
+    def still_allowed(self, identity: Identity) -> bool:
+        return self.allowed
+
+    def watch(self, identity: Identity, opened: object) -> None:
+        self.watched.append(identity)
+
+
+def test_each_stream_is_asked_about(world: World) -> None:
+    """Also on a session that stands, between two looks at its login."""
+    scene = Scene(world)
+    guard = scene.server.accept.guard = Guard()
+    scene.pair()
+    assert guard.watched == [ANONYMOUS]
+    guard.allowed = False
+    client = scene.connect()
+    world.settle()
+    assert len(scene.server.accepted) == 1, "the service never saw it"
+    assert client.failures or client.lost
+    assert scene.server.quota.used == 1
+    guard.allowed = True
+    scene.pair()

@@ -13,9 +13,12 @@ import time
 from collections.abc import Callable
 
 from isthmus.config.model import AcceptOptions, GatewayOptions
+from isthmus.identity import ANONYMOUS, Identity
 from isthmus.span import Code, Session, Sessions, Stream
+from isthmus.transports.authentication import Guard
 from isthmus.transports.base import Incoming, Transport
 from isthmus.transports.listen import Quota
+from isthmus.transports.span.admitted import RENEWAL_SECONDS, AdmittedCarrier
 from isthmus.transports.span.incoming import SpanIncoming
 from isthmus.transports.span.limits import Budgets, limits_of
 from isthmus.transports.span.session import SessionDriver
@@ -25,9 +28,6 @@ from isthmus.uri import Address
 from isthmus.websocket.frames import Role
 
 log = logging.getLogger(__name__)
-
-ANONYMOUS = ""
-"""The identity of whoever has not said who he is."""
 
 
 class SpanAccept:
@@ -42,13 +42,15 @@ class SpanAccept:
         *,
         quota: Quota,
         budgets: Budgets,
+        guard: Guard | None = None,
     ) -> None:
         self.address = address
         self.loop = asyncio.get_running_loop()
         self.quota = quota
         self.offer = offer
         self.drivers: set[ServerSession] = set()
-        self._handshaking: set[CarrierWebSocket] = set()
+        self.guard = guard
+        self._handshaking: dict[CarrierWebSocket, Identity] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._going = False
         self.sessions = Sessions(
@@ -60,11 +62,11 @@ class SpanAccept:
             send_budget=budgets.send,
         )
 
-    def take(self, below: Transport, identity: str = ANONYMOUS) -> None:
-        """Use a WebSocket that was accepted with the subprotocol; it is paused."""
+    def take(self, below: Transport, identity: Identity = ANONYMOUS) -> None:
+        """Use a WebSocket of `identity` that was accepted with the subprotocol; it is paused."""
         websocket = CarrierWebSocket(below, Role.SERVER, self.sessions.limits.maximum_message, self)
-        self._handshaking.add(websocket)
-        carrier = self.sessions.carrier_opened(str(self.address), identity, websocket, time.monotonic())
+        self._handshaking[websocket] = identity
+        carrier = self.sessions.carrier_opened(str(self.address), str(identity), websocket, time.monotonic())
         websocket.begin(carrier)
         self._set_timer()
 
@@ -106,13 +108,13 @@ class SpanAccept:
     # --- from carriers (CarrierOwner)
 
     def carrier_established(self, websocket: CarrierWebSocket) -> None:
-        self._handshaking.discard(websocket)
+        identity = self._handshaking.pop(websocket, ANONYMOUS)
         carrier = websocket.carrier
         assert carrier is not None
         assert carrier.session is not None
         driver = carrier.session.handler
         assert isinstance(driver, ServerSession)
-        driver.add(websocket)
+        driver.add(websocket, identity)
         if self._going:
             driver.session.go_away()
 
@@ -120,7 +122,7 @@ class SpanAccept:
         """Only a client is refused."""
 
     def carrier_lost(self, websocket: CarrierWebSocket, reason: str) -> None:
-        self._handshaking.discard(websocket)
+        self._handshaking.pop(websocket, None)
         carrier = websocket.carrier
         if carrier is None or carrier.session is None:
             log.debug("%s: %s: a carrier without a session ended: %s", self.address, websocket.peer, reason)
@@ -136,14 +138,21 @@ class ServerSession(SessionDriver):
     def __init__(self, accept: SpanAccept, session: Session) -> None:
         super().__init__(accept.address)
         self.session = session
+        self.identity = ANONYMOUS
+        """Who holds it: as the last carrier's login has it."""
         self._accept = accept
+        self._login: asyncio.TimerHandle | None = None
 
-    def add(self, websocket: CarrierWebSocket) -> None:
+    def add(self, websocket: CarrierWebSocket, identity: Identity) -> None:
         """A carrier belongs to it now."""
         assert websocket.carrier is not None
         self.websockets[websocket.carrier] = websocket
         websocket.driver = self
         self.peer = websocket.peer
+        self.identity = identity
+        self._stop_waiting()
+        if self._accept.guard is not None:
+            self._accept.guard.watch(identity, AdmittedCarrier(self, websocket, identity))
         self.moved()
 
     def remove(self, websocket: CarrierWebSocket, reason: str) -> None:
@@ -163,20 +172,41 @@ class ServerSession(SessionDriver):
         )
         self.moved()
 
+    def login_ended(self) -> None:
+        """The login of a carrier has ended, and so has the carrier: wait for another login, not for ever."""
+        if not self.websockets and not self.session.over and self._login is None:
+            self._login = self.loop.call_later(RENEWAL_SECONDS, self._login_is_missing)
+
+    def _login_is_missing(self) -> None:
+        self._login = None
+        if not self.websockets:
+            log.info("%s: %s: %s has not logged in again", self.address, self.peer, self.identity)
+            self.session.end(Code.EXPIRED, "the login has ended")
+
+    def _stop_waiting(self) -> None:
+        if self._login is not None:
+            self._login.cancel()
+            self._login = None
+
     def stream_opened(self, stream: Stream) -> None:
+        guard = self._accept.guard
+        if guard is not None and not guard.still_allowed(self.identity):
+            self.session.reset(stream, Code.REFUSED, "the login has ended")
+            return
         if not self._accept.quota.take():
             self._accept.quota.times_reached += 1
             self.session.counters.overloaded += 1
             self.session.reset(stream, Code.OVERLOAD, "the gateway has as many connections as it may have")
             return
         transport = SpanStream(self, self.session, stream)
-        self._accept.offer(SpanIncoming(self._accept.address, transport))
+        self._accept.offer(SpanIncoming(self._accept.address, transport, self.identity))
 
     def stream_over(self, stream: SpanStream) -> None:
         self._accept.quota.release()
 
     def ended(self, code: int, text: str) -> None:
         super().ended(code, text)
+        self._stop_waiting()
         self._accept.drivers.discard(self)
         if code == Code.PROTOCOL:
             log.warning("%s: %s: the session ended: %s", self.address, self.peer, text)

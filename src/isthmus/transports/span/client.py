@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 from isthmus.errors import ConnectError
 from isthmus.span import Carrier, Code, Session, Stream
 from isthmus.transports.base import Dial, Transport
+from isthmus.transports.span.admitted import RENEWAL_SECONDS
 from isthmus.transports.span.limits import limits_of
 from isthmus.transports.span.offer import no_span
 from isthmus.transports.span.session import SessionDriver
 from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.span.websocket import CarrierWebSocket
 from isthmus.websocket.frames import CloseCode, Role
+from isthmus.websocket.handshake import HandshakeError
 
 if TYPE_CHECKING:
     from isthmus.transports.span.connect import SpanConnector
@@ -63,6 +65,7 @@ class ClientSession(SessionDriver):
         self._retry: asyncio.TimerHandle | None = None
         self._failures = 0  # attempts in a row
         self._elsewhere = 0  # of them, how many another node has answered
+        self._denied_since = math.inf  # that the server does not take who we are
         self._retry_after = 0.0  # what the server asked for
         self._more = 0  # carriers beyond the first, where their number is automatic
         self._saturated_since = math.inf
@@ -115,6 +118,7 @@ class ClientSession(SessionDriver):
 
     def _opened(self, below: Transport, subprotocol: str | None, rest: bytearray) -> None:
         self._dial = None
+        self._denied_since = math.inf
         if subprotocol is not None:
             self.take(below, rest)
             return
@@ -133,6 +137,13 @@ class ClientSession(SessionDriver):
             self._give_up()
             return
         log.debug("%s: no carrier: %s", self.address, error)
+        if isinstance(error.__cause__, HandshakeError) and error.__cause__.status in (401, 403):
+            now = time.monotonic()
+            self._denied_since = min(self._denied_since, now)
+            if now - self._denied_since >= RENEWAL_SECONDS:
+                self._stop_dialling()
+                self.session.end(Code.EXPIRED, "the server does not take this gateway's login any more")
+                return
         self._again()
 
     def _give_up(self) -> None:

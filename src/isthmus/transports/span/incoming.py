@@ -7,6 +7,7 @@ import errno
 from collections.abc import Callable
 
 from isthmus.errors import ConnectError, StreamReset
+from isthmus.identity import ANONYMOUS, Identity
 from isthmus.span import Code
 from isthmus.transports.base import Receiver
 from isthmus.transports.span.stream import SpanStream
@@ -16,12 +17,13 @@ from isthmus.uri import Address
 class SpanIncoming:
     """A stream that the peer opened, offered to a service. It holds a place in the quota until it is over."""
 
-    __slots__ = ("_lost", "_transport", "address", "gone")
+    __slots__ = ("_lost", "_transport", "address", "gone", "identity")
 
     early = True
 
-    def __init__(self, address: Address, transport: SpanStream) -> None:
+    def __init__(self, address: Address, transport: SpanStream, identity: Identity = ANONYMOUS) -> None:
         self.address = address
+        self.identity = identity
         self.gone: Callable[[], None] | None = None
         self._transport = transport
         self._lost = False

@@ -115,6 +115,11 @@ class CarrierWebSocket:
         """Mask with this key from now on, None for a fresh one each time (a client's)."""
         self._mask_key = key
 
+    @property
+    def over(self) -> bool:
+        """Whether it is over, as its owner was told."""
+        return self._lost
+
     def info(self, name: str) -> Any:
         """Return what the connection knows, as `Transport.info` does."""
         return self._below.info(name)
