@@ -181,7 +181,11 @@ def fetcher(url: str, timeout: float, ca_file: Path | None) -> Callable[[], byte
         context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     except (OSError, ssl.SSLError) as error:
         raise KeystoreError(f"{ca_file} holds no certificates that can be used") from error
-    opener = urllib.request.build_opener(_NoRedirect(), urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}),  # none, whatever the environment says
+        _NoRedirect(),
+        urllib.request.HTTPSHandler(context=context),
+    )
     request = urllib.request.Request(url, headers={"Accept": "application/jwk-set+json, application/json"})
 
     def fetch() -> bytes:

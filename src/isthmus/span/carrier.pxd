@@ -41,6 +41,7 @@ cdef class Carrier:
     cdef public Py_ssize_t maximum_message
     cdef public int slot
     cdef public bint draining
+    cdef public bint peer_ended_tls
     cdef readonly bint pinged
     cdef public bint stalled
     cdef bint _awake

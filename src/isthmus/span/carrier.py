@@ -101,6 +101,7 @@ class Carrier:
         "opened_at",
         "owner",
         "pacing",
+        "peer_ended_tls",
         "pending",
         "phase",
         "pinged",
@@ -123,6 +124,7 @@ class Carrier:
         self.slot = -1
         self.epoch = 0
         self.maximum_message = LEAST_MAXIMUM_MESSAGE  # of the peer
+        self.peer_ended_tls = False  # the TLS of this carrier ends in the peer itself, as it says
         self.draining = False  # the peer or we asked not to use it for new data
         self.close_code: int | None = None
         self.control: deque[bytes] = deque()  # frames of the handshake, STATE, GOAWAY: few

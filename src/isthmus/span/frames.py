@@ -75,6 +75,7 @@ class Hello(NamedTuple):
 
     nonce: bytes
     settings: Settings
+    ended_tls: bool = False
 
 
 class Join(NamedTuple):
@@ -188,9 +189,10 @@ def frame(kind: int, stream: int = 0, payload: bytes = b"") -> bytes:
     return header(kind, stream, len(payload)) + payload
 
 
-def hello(nonce: bytes, settings: Settings, kind: Type = Type.HELLO) -> bytes:
-    """Return HELLO, or NEW."""
-    return frame(kind, 0, nonce + _settings_fields(settings))
+def hello(nonce: bytes, settings: Settings, kind: Type = Type.HELLO, *, ended_tls: bool = False) -> bytes:
+    """Return HELLO, or NEW. `ended_tls` says that the carrier's TLS ends in this very process."""
+    fields = _settings_fields(settings)
+    return frame(kind, 0, nonce + fields + (_field(0x80, b"") if ended_tls else b""))
 
 
 def new(nonce: bytes, settings: Settings) -> bytes:
@@ -297,7 +299,7 @@ def wrong(text: str) -> SpanError:
 
 def parse_hello(payload: bytes) -> Hello:
     """Return what a HELLO or NEW says; raises SpanError."""
-    fields = _parse_fields(payload[16:], {0x01: (4, 4), 0x02: (4, 4), 0x03: (4, 4)})
+    fields = _parse_fields(payload[16:], {0x01: (4, 4), 0x02: (4, 4), 0x03: (4, 4), 0x80: (0, 0)})
     default = Settings()
     values = [
         int.from_bytes(fields[number], "big") if number in fields else default[number - 1]
@@ -306,7 +308,7 @@ def parse_hello(payload: bytes) -> Hello:
     settings = Settings(*values)
     if settings.maximum_message < LEAST_MAXIMUM_MESSAGE:
         raise wrong(f"the peer takes messages of {settings.maximum_message} bytes only")
-    return Hello(payload[:16], settings)
+    return Hello(payload[:16], settings, 0x80 in fields)
 
 
 def parse_join(payload: bytes) -> Join:

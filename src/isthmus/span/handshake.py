@@ -46,6 +46,7 @@ class ClientHandshake:
         asked = self._request is not None or self._session.founder is self._carrier
         if kind == Type.HELLO and self._hello is None:
             self._hello = frames.parse_hello(payload)
+            self._carrier.peer_ended_tls = self._hello.ended_tls
             self.proceed()
         elif kind == Type.WELCOME and asked:
             self._welcome(payload)
@@ -168,7 +169,8 @@ class ServerHandshake:
 
     def start(self) -> None:
         """Say HELLO."""
-        self._carrier.send(frames.hello(self._nonce, settings_of(self._sessions.limits)))
+        settings, ended_tls = settings_of(self._sessions.limits), self._sessions.ends_tls
+        self._carrier.send(frames.hello(self._nonce, settings, ended_tls=ended_tls))
 
     def frame_received(self, kind: int, payload: bytes) -> None:
         """Take NEW, JOIN or RESUME; raises SpanError for anything else."""

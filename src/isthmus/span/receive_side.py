@@ -158,7 +158,7 @@ class ReceiveSide:
             round_trip = max(round_trip, _LEAST_ROUND_TRIP)
         if (
             self.window < self._largest
-            and (self.consumed - self._mark) * round_trip * 2 > self.window * elapsed
+            and (self.consumed - self._mark) * round_trip * 4 > self.window * elapsed
         ):
             self.window = min(self.window * 2, self._largest)
         self._mark = self.consumed

@@ -29,7 +29,8 @@ class Sessions:
 
     `accepted` is called with each new session and returns its handler. `place` is 16 bytes: the first 8 name
     this node, the rest its process. `maximum` bounds the sessions and `maximum_handshakes` the
-    carriers that belong to none yet; beyond them carriers are refused with LATER.
+    carriers that belong to none yet; beyond them carriers are refused with LATER. `ends_tls` is to be set
+    where the TLS of all carriers ends in this very process, which HELLO then says.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Sessions:
         "_sessions",
         "_whose",
         "counters",
+        "ends_tls",
         "limits",
         "maximum",
         "maximum_handshakes",
@@ -65,6 +67,7 @@ class Sessions:
         self._accepted = accepted
         self.limits = limits or Limits()
         self.place = place
+        self.ends_tls = False
         self.maximum = maximum
         self.maximum_handshakes = maximum_handshakes
         self.random_bytes = random_bytes

@@ -62,6 +62,8 @@ class SpanAccept:
             send_budget=budgets.send,
         )
 
+        self.sessions.ends_tls = address.kind.secure  # here by this gateway, as the accept is wss
+
     def take(self, below: Transport, identity: Identity = ANONYMOUS) -> None:
         """Use a WebSocket of `identity` that was accepted with the subprotocol; it is paused."""
         websocket = CarrierWebSocket(below, Role.SERVER, self.sessions.limits.maximum_message, self)

@@ -22,6 +22,7 @@ from isthmus.transports.span.offer import no_span
 from isthmus.transports.span.session import SessionDriver
 from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.span.websocket import CarrierWebSocket
+from isthmus.websocket.connection import UNMASKED
 from isthmus.websocket.frames import CloseCode, Role
 from isthmus.websocket.handshake import HandshakeError
 
@@ -41,6 +42,9 @@ OFTEN_ELSEWHERE = 10
 AUTOMATIC_CARRIERS = 4
 SATURATED_SECONDS = 2.0
 """How long data has to wait for carriers until another one is opened, where their number is automatic."""
+JUDGED_AFTER = 3.0
+"""Seconds after which another carrier must have made the whole faster."""
+WORTH_IT = 1.2
 _FAR_AWAY = 0.005
 """Seconds of round trip below which more carriers bring nothing."""
 
@@ -69,6 +73,9 @@ class ClientSession(SessionDriver):
         self._retry_after = 0.0  # what the server asked for
         self._more = 0  # carriers beyond the first, where their number is automatic
         self._saturated_since = math.inf
+        self._judged_at = -math.inf  # when it is seen whether the last of them brought anything
+        self._rate_before = 0.0
+        self._enough = False  # one more brought nothing
 
     @property
     def ready(self) -> bool:
@@ -114,7 +121,10 @@ class ClientSession(SessionDriver):
     def _open_carrier(self) -> None:
         self._cancel_retry()
         self._dialled_at = time.monotonic()
-        self._dial = self._connector.offer.dial(self._opened, self._failed)
+        options = self._connector.options
+        # Streams wait: a way that swallows the handshake is to be noticed as soon as one that falls silent.
+        seconds = options.span_ping_deadline if self.session.id else options.connect_timeout
+        self._dial = self._connector.offer.dial(self._opened, self._failed, seconds)
 
     def _opened(self, below: Transport, subprotocol: str | None, rest: bytearray) -> None:
         self._dial = None
@@ -190,16 +200,31 @@ class ClientSession(SessionDriver):
 
     def ring(self) -> None:
         super().ring()
-        if self._connector.options.span_carriers or self._more + 1 >= AUTOMATIC_CARRIERS:
-            return
-        now = time.monotonic()
+        if not self._connector.options.span_carriers and not self.session.over:
+            self._consider_more(time.monotonic())
+
+    def _consider_more(self, now: float) -> None:
+        """Open another carrier where they are the limit, and give it up again where it brought nothing."""
         session = self.session
-        if session.over or len(session.outbox.scheduler) == 0 or session.round_trip() < _FAR_AWAY:
+        rate = sum(carrier.rate for carrier in session.carriers.values())
+        if now < self._judged_at:
+            return
+        if self._judged_at > -math.inf:
+            self._judged_at = -math.inf
+            if rate < self._rate_before * WORTH_IT and len(session.carriers) > 1:
+                # They share what limits them: another only makes its queue longer.
+                self._more -= 1
+                self._enough = True
+                session.carriers[max(session.carriers)].close(CloseCode.NORMAL, "one carrier is enough")
+        if self._enough or self._more + 1 >= AUTOMATIC_CARRIERS:
+            return
+        if len(session.outbox.scheduler) == 0 or session.round_trip() < _FAR_AWAY:
             self._saturated_since = math.inf
         elif self._saturated_since == math.inf:
             self._saturated_since = now
         elif now - self._saturated_since > SATURATED_SECONDS:
             self._saturated_since = math.inf
+            self._rate_before, self._judged_at = rate, now + JUDGED_AFTER
             self._more += 1
             log.info("%s: the carriers are the limit; opening carrier %d", self.address, self._more + 1)
             if self._dial is None and self._missing():
@@ -209,6 +234,9 @@ class ClientSession(SessionDriver):
 
     def carrier_established(self, websocket: CarrierWebSocket) -> None:
         self._failures = self._elsewhere = 0
+        agreed = self._connector.options.websocket_mask == "agreed" and self.address.kind.secure
+        if agreed and websocket.carrier is not None and websocket.carrier.peer_ended_tls:
+            websocket.mask_with(UNMASKED)
         self.moved()
         self._connector.established(self)
         if self._missing() and self._dial is None:

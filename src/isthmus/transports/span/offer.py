@@ -50,13 +50,21 @@ class Offer:
         self._again_from = time.monotonic() + OFFER_AGAIN_AFTER
         log.info("%s: %s; span is not offered for %g minutes", self.address, why, OFFER_AGAIN_AFTER / 60)
 
-    def dial(self, opened: Opened, failed: Failed) -> Dial:
-        """Open a WebSocket. Either `opened` or `failed` is called, once, and never before this returns."""
-        return _Attempts(self, opened, failed)
+    def dial(self, opened: Opened, failed: Failed, seconds: float | None = None) -> Dial:
+        """Open a WebSocket. Either `opened` or `failed` is called, once, and never before this returns.
 
-    def start(self, subprotocols: tuple[str, ...], opened: Opened, failed: Failed) -> WebSocketDial:
+        `seconds` is how long one attempt may take at most, if that is less than `connect.timeout`.
+        """
+        return _Attempts(self, opened, failed, seconds)
+
+    def start(
+        self, subprotocols: tuple[str, ...], opened: Opened, failed: Failed, seconds: float | None
+    ) -> WebSocketDial:
         """Begin one attempt."""
-        dial = WebSocketDial(self._loop, self.address, self.options, opened, failed, subprotocols)
+        options = self.options
+        if seconds is not None and seconds < options.connect_timeout:
+            options = options.model_copy(update={"connect_timeout": seconds})
+        dial = WebSocketDial(self._loop, self.address, options, opened, failed, subprotocols)
         dial.start(self.below)
         return dial
 
@@ -64,17 +72,18 @@ class Offer:
 class _Attempts:
     """At most two attempts, the first with the offer."""
 
-    __slots__ = ("_dial", "_failed", "_offer", "_opened")
+    __slots__ = ("_dial", "_failed", "_offer", "_opened", "_seconds")
 
-    def __init__(self, offer: Offer, opened: Opened, failed: Failed) -> None:
+    def __init__(self, offer: Offer, opened: Opened, failed: Failed, seconds: float | None) -> None:
         self._offer = offer
+        self._seconds = seconds
         self._opened = opened
         self._failed = failed
         self._dial: WebSocketDial | None = None
         if offer.stands:
-            self._dial = offer.start((SUBPROTOCOL,), opened, self._refused)
+            self._dial = offer.start((SUBPROTOCOL,), opened, self._refused, seconds)
         else:
-            self._dial = offer.start((), opened, failed)
+            self._dial = offer.start((), opened, failed, seconds)
 
     def cancel(self) -> None:
         if self._dial is not None:
@@ -87,7 +96,7 @@ class _Attempts:
         if self._offer.required or not may_be_the_offer:
             self._failed(error)
         else:
-            self._dial = self._offer.start((), self._opened_without, self._failed)
+            self._dial = self._offer.start((), self._opened_without, self._failed, self._seconds)
 
     def _opened_without(self, below: Transport, subprotocol: str | None, rest: bytearray) -> None:
         self._offer.withdraw("the server refuses a handshake that offers span")
