@@ -29,11 +29,12 @@ from isthmus.services.proxy import ProxyRelay, ProxyService
 from isthmus.transports import epoll, heap, stdio
 from isthmus.transports.base import Connector
 from isthmus.transports.credentials import fields_of
-from isthmus.transports.datagram_stack import datagram_connector
 from isthmus.transports.datagrams import DatagramConnector, DatagramCounters
 from isthmus.transports.event_loop import EventLoop
 from isthmus.transports.outgoing import Outgoing
 from isthmus.transports.stack import connector
+from isthmus.transports.udp_connect import UdpConnector
+from isthmus.transports.ws_datagrams import WebSocketFlowConnector
 from isthmus.uri import Address
 
 if TYPE_CHECKING:
@@ -158,16 +159,12 @@ class Gateway:
         return credentials_of(options, self._directory)
 
     def _datagram_connector(self, service: Service, counters: DatagramCounters) -> DatagramConnector:
-        tls = cache(partial(self._client_tls, service))
-        return datagram_connector(
-            service.connects[0],
-            service.connect_options,
-            freshness_of(service),
-            counters,
-            lambda _: tls().current(),
-            self.config.options.tls_transport,
-            self.accepts.budgets,
-        )
+        if service.connects[0].kind.datagrams:
+            return UdpConnector(service.connects[0], service.connect_options, counters)
+        # Each flow is a WebSocket of its own: span has none yet.
+        options = service.connect_options.model_copy(update={"span_mode": "never"})
+        plain = service.model_copy(update={"connect_options": options})
+        return WebSocketFlowConnector(self._connector(plain), freshness_of(service), counters)
 
     def _standard_finished(self, relay: ProxyRelay) -> None:
         self.failed = relay.error is not None

@@ -9,7 +9,6 @@ A service's accepts and connects, its options and its properties are immutable o
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from isthmus import uri
 from isthmus.config import tls_names, units
+from isthmus.config.bind import Bind as Bind
 from isthmus.config.cache_control import CacheControl
 from isthmus.config.headers import parse_fields, parse_host, parse_server_name, parse_target
 from isthmus.config.networks import Network, parse_networks
@@ -33,50 +33,6 @@ from isthmus.uri import Address
 
 MAXIMUM_CARRIERS = 16
 """WebSockets that one span session may have (docs/span.md section 7)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """Where an accept really listens: the value of a `SCHEME.bind` option.
-
-    `8050` means port 8050 of every IPv4 address (Kaazing's rule); `host:port` is taken as it is.
-    """
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Bind:
-        """Read a bind. Raises `UriError`."""
-        text = text.strip()
-        if re.fullmatch(r"[0-9]+", text):
-            host, port = uri.split_host_port(f"0.0.0.0:{text}", text)
-        else:
-            host, port = uri.split_host_port(text, text)
-        if port is None:
-            raise UriError(f"{text!r} is not a bind; write a port (8050) or host:port (10.0.0.1:8050)")
-        return cls(host, port)
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @classmethod
-    def parse_local(cls, text: str) -> Bind:
-        """Read the local end of a connect: an IP address of this machine, with or without a port.
-
-        Without one (port 0) the kernel chooses. Raises `UriError`.
-        """
-        text = text.strip()
-        if re.fullmatch(r"[0-9]+", text):
-            return cls.parse(text)
-        if text.count(":") > 1 and not text.startswith("["):
-            text = f"[{text}]"
-        host, port = uri.split_host_port(text, text)
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            raise UriError(f"{text!r} is not an IP address of this machine") from None
-        return cls(host, port or 0)
 
 
 def _address(value: Any) -> Address:

@@ -198,7 +198,8 @@ class WebSocketFlowConnector:
     def connect(
         self, receiver: DatagramReceiver, failed: Callable[[ConnectError], None], *, origin: str = ""
     ) -> Dial:
-        return self._below.connect(WebSocketDatagrams(receiver, self._freshness, self._counters), failed)
+        flow = WebSocketDatagrams(receiver, self._freshness, self._counters)
+        return self._below.connect(flow, failed, origin=origin)
 
     def close(self) -> None:
         """Nothing is kept."""

@@ -392,6 +392,7 @@ def test_more_carriers_are_opened_where_they_are_the_limit_up_to_four(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_FAR_AWAY", 0.0)
+    monkeypatch.setattr(module, "WORTH_IT", 0.0)  # whatever another brings is enough here
     scene = Scene(world)
     client, accepted = scene.pair()
     written = 0
@@ -406,6 +407,28 @@ def test_more_carriers_are_opened_where_they_are_the_limit_up_to_four(
     assert set(counts) == {1, 2, 3, 4}
     world.advance(5.0)
     assert len(accepted.data) == written
+
+
+def test_another_carrier_that_brings_nothing_is_given_up_for_good(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FAR_AWAY", 0.0)
+    monkeypatch.setattr(module, "WORTH_IT", 1e9)
+    scene = Scene(world)
+    client, accepted = scene.pair()
+    written = 0
+    counts = []
+    for _ in range(40):
+        while not client.write_paused:
+            client.call("write", bytes(50_000))
+            written += 50_000
+        crawl(world, scene, 1.0)
+        counts.append(len(scene.session.session.carriers))
+    assert max(counts) == 2
+    assert counts[-20:] == [1] * 20
+    world.advance(5.0)
+    assert len(accepted.data) == written
+    assert accepted.open
 
 
 @pytest.mark.parametrize(("far", "carriers"), [(1e9, "auto"), (0.0, "1")])
