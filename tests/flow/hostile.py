@@ -67,7 +67,7 @@ class Hostile:
 
     async def greeted(self) -> None:
         _, _, payload = await self.hear(Type.HELLO)
-        self.nonce, self.settings = f.parse_hello(payload)
+        self.nonce, self.settings, _ = f.parse_hello(payload)
 
     async def found(self, settings: Settings | None = None) -> None:
         """Open a session."""
