@@ -68,5 +68,7 @@ $(VENV)/isthmus.stamp: pyproject.toml setup.py $(COMPILED) | $(BIN)/python
 	@touch $@
 
 $(VENV)/test.stamp $(VENV)/check.stamp: $(VENV)/%.stamp: $(VENV)/isthmus.stamp
-	$(INSTALL) --editable '.[test,check]'
+	@mkdir -p build
+	@$(BIN)/python release/extras.py test check > build/extras.txt
+	$(INSTALL) --requirement build/extras.txt
 	@touch $(VENV)/test.stamp $(VENV)/check.stamp
