@@ -1,4 +1,4 @@
-"""Print what the extras named on the command line need, one requirement a line, to install without a build."""
+"""Print what the extras named on the command line need, a requirement a line: to install without a build."""
 
 from __future__ import annotations
 
