@@ -264,3 +264,17 @@ async def test_a_failure_after_a_round_keeps_nobody_else_from_being_called(polle
     await rounds()
     assert called == [2]
     assert isinstance(failures[0]["exception"], ZeroDivisionError)
+
+
+async def test_large_reads_are_counted_by_the_round(poller: Poller) -> None:
+    assert poller.large_read() == 1, "nothing is known yet"
+    poller.large_read()
+    poller.large_read()
+    poller.after_round(lambda: None)
+    await rounds()
+    assert poller.large_read() == 3
+    assert poller.large_read() == 3
+    poller.after_round(lambda: None)
+    await rounds()
+    assert poller.large_read() == 2
+    await rounds()

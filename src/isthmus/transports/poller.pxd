@@ -7,7 +7,10 @@ cdef class _Rounds:
     cdef list _after
     cdef bint _in_round
     cdef bint _ending
+    cdef int _large
+    cdef int _large_before
 
+    cpdef int large_read(self)
     cpdef after_round(self, callback)
     @cython.locals(callbacks=list)
     cpdef end_round(self)

@@ -52,17 +52,25 @@ class Poller(Protocol):
         callback raises goes to the loop's exception handler.
         """
 
+    def large_read(self) -> int:
+        """Count a large read of this round; return how many there were in the last, at least 1.
+
+        So each can be smaller where there are many: what is small and comes behind them waits less.
+        """
+
 
 class _Rounds:
     """The part of `Poller` that both have: what is called when a round of events is over."""
 
-    __slots__ = ("_after", "_ending", "_in_round", "_loop")
+    __slots__ = ("_after", "_ending", "_in_round", "_large", "_large_before", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._after: list[Callable[[], None]] = []
         self._in_round = False  # `end_round` will be called without being asked for
         self._ending = False  # `end_round` runs, or the loop will call it
+        self._large = 0  # large reads in this round
+        self._large_before = 1  # and in the last
 
     def after_round(self, callback: Callable[[], None]) -> None:
         self._after.append(callback)
@@ -70,9 +78,16 @@ class _Rounds:
             self._ending = True
             self._loop.call_soon(self.end_round)
 
+    def large_read(self) -> int:
+        self._large += 1
+        return self._large_before
+
     def end_round(self) -> None:
         """What was ready has been handled: call those who wait for that."""
         self._in_round = False
+        if self._large:
+            self._large_before = self._large
+            self._large = 0
         if not self._after:
             return
         self._ending = True

@@ -189,7 +189,7 @@ class TcpTransport:
             return
         if self._keeping:
             # Into bytes of their own when much comes: to copy it would cost more than to make room in vain.
-            self._room = min(2 * count, KEPT_READ_SIZE) if count >= _LARGE else 0
+            self._room = min(2 * count, KEPT_READ_SIZE // self._poller.large_read()) if count >= _LARGE else 0
         if count == 0:
             self._eof_received = True
             if not self._closing:
