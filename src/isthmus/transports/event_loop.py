@@ -81,16 +81,17 @@ class _Round:
         scheduled = self._scheduled
         if self._loop._timer_cancelled_count > _CANCELLED_TIMERS:
             self._drop_cancelled()
-        while scheduled and scheduled[0].cancelled():
+        while scheduled and scheduled[0]._cancelled:
             self._loop._timer_cancelled_count -= 1
             heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
         if not scheduled:
             return -1
-        return min(max(ceil((scheduled[0].when() - monotonic()) * 1000), 0), _LONGEST_WAIT)
+        first: float = scheduled[0]._when  # type: ignore[attr-defined]
+        return min(max(ceil((first - monotonic()) * 1000), 0), _LONGEST_WAIT)
 
     def _take_due_timers(self) -> None:
         due = monotonic() + self._resolution
-        while self._scheduled and self._scheduled[0].when() < due:
+        while self._scheduled and self._scheduled[0]._when < due:  # type: ignore[attr-defined]
             timer = heappop(self._scheduled)
             timer._scheduled = False  # type: ignore[attr-defined]
             self._ready.append(timer)
