@@ -124,7 +124,7 @@ async def isthmus_client() -> AsyncIterator[Client]:
     with _listener() as listener:
         client = Client(listener, use)
         near, far = f"tcp://{HOST}:{port}", f"ws://{client.host}{PATH}"
-        options = {"ws.maximum.message.size": LIMIT}
+        options = {"ws.maximum.message.size": LIMIT, "span.mode": "never"}
         async with running(configuration(service("proxy", near, far, connect_options=options))):
             try:
                 yield client

@@ -162,7 +162,7 @@ def test_span_is_required_and_the_server_has_none(processes: Processes, tmp_path
         gateway, port = start_client(processes, tmp_path, server.port, {"span.mode": "required"})
         assert peers.is_reset_at(port)
         assert peers.is_reset_at(port)
-        assert "span.mode is required" in gateway.text
+        gateway.wait_for("span.mode is required")
 
 
 def test_span_is_required_and_the_server_only_pretends(processes: Processes, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_span_is_required_and_the_server_only_pretends(processes: Processes, tmp
         options = {"span.mode": "required", "connect.timeout": "2 s"}
         gateway, port = start_client(processes, tmp_path, server.port, options)
         assert peers.is_reset_at(port)
-        assert "span.mode is required" in gateway.text
+        gateway.wait_for("span.mode is required")
 
 
 def test_span_is_never_offered(processes: Processes, tmp_path: Path) -> None:
