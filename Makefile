@@ -13,6 +13,9 @@ COMPILED := $(shell find src -name '*.pyx' -o -name '*.pxd') \
 	$(wildcard $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd')))
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
+# Tests that need not run again on the uncompiled code: with processes, or of what is never compiled.
+NOT_COMPILED := system config security rfc6455
+
 .PHONY: help setup demo test check bench dist format clean
 .DELETE_ON_ERROR:
 
@@ -33,7 +36,7 @@ demo: $(VENV)/isthmus.stamp ## two gateways and an echo server on this machine, 
 test: $(VENV)/test.stamp ## all tests, then those without processes again on the uncompiled code
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGUMENTS)
 	@rm -rf $(PURE) && mkdir -p $(PURE) && cp -R src/isthmus $(PURE)/ && find $(PURE) -name '*.so' -delete
-	ISTHMUS_EXPECT=pure PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/system $(ARGUMENTS)
+	ISTHMUS_EXPECT=pure PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n $(WORKERS) $(NOT_COMPILED:%=--ignore=tests/%) $(ARGUMENTS)
 
 check: $(VENV)/check.stamp ## style, format and types
 	$(BIN)/ruff check .

@@ -16,8 +16,8 @@ from tests.system.pair import Pair, Processes, start_pair
 from tests.system.process import PATIENCE
 
 PUSHED = 64 * 1024 * 1024
-# What one stream may have sent and not acknowledged, received and not taken (docs/flow.md), and what the allocator
-# keeps of freed memory (transports/heap.py): 16 MiB each.
+# What one stream may have sent and not acknowledged, received and not taken (docs/flow.md), and what the
+# allocator keeps of freed memory (transports/heap.py): 16 MiB each.
 BOUND = 3 * 16 * 1024 * 1024
 """What one stopped connection may cost both gateways together; Python's own noise is in it."""
 
