@@ -168,6 +168,14 @@ def test_hostile_content_under_a_right_digest(at: int, change: bytes) -> None:
         pass
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_certificate_of_a_version_that_is_none() -> None:
+    body = bytearray(KEYSTORES[0][:-20])
+    body[187] = 1  # found by the test above: X.509 has version 1 (0) and 3 (2)
+    with pytest.raises(KeystoreError, match="is damaged"):
+        read_all(signed(bytes(body)))
+
+
 @given(st.binary(max_size=300))
 @settings(max_examples=300, deadline=None)
 def test_hostile_bytes(data: bytes) -> None:

@@ -150,7 +150,7 @@ class _Reader:
         der = self._bytes(self._number(4))
         try:
             return x509.load_der_x509_certificate(der)
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise KeystoreError(f"a certificate of {alias} is damaged") from error
 
     def _text(self) -> str:

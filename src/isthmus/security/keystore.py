@@ -191,7 +191,7 @@ class Store:
             if label in (b"CERTIFICATE", b"X509 CERTIFICATE"):
                 try:
                     certificates.append(x509.load_pem_x509_certificate(block))
-                except ValueError as error:
+                except (ValueError, x509.InvalidVersion) as error:
                     raise self._error(
                         f"certificate {len(certificates) + 1} in it is damaged",
                         "copy the file again, in whole",

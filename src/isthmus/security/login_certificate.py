@@ -35,7 +35,7 @@ class CertificateModule:
             if self._options.role_attribute != "none":
                 oid = _ROLES[self._options.role_attribute]
                 roles |= {str(each.value) for each in certificate.subject.get_attributes_for_oid(oid)}
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise LoginFailed("the client certificate is malformed") from error
         if not subject:
             raise LoginFailed(f"the client certificate has no {self._options.subject}")
