@@ -5,7 +5,7 @@
 
 `limit` is the highest that was told to the peer; it never falls. `limit - consumed` is what the peer can make
 this gateway hold, so that is accounted: 64 KiB are each stream's own, the rest is borrowed from the
-budget. It grows toward twice the bandwidth-delay product while the application drains.
+budget. It grows toward four times the bandwidth-delay product while the application drains.
 """
 
 from __future__ import annotations

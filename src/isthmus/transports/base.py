@@ -110,7 +110,7 @@ class KeepingTransport(Transport, Protocol):
     """
 
     def read_for_keeping(self, keep: bool) -> None:
-        """From now on give `data_received` `bytes` (up to 1 MiB) instead of a view: the receiver may keep
+        """From now on give `data_received` `bytes` (up to 512 KiB) instead of a view: the receiver may keep
         them, and much at a time is not copied for it. False: views again.
         """
 

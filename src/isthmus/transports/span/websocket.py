@@ -16,7 +16,6 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from isthmus.errors import StreamReset
 from isthmus.span.carrier import Carrier
 from isthmus.transports.base import Transport, peer_name
 from isthmus.transports.poller import poller_of
@@ -288,7 +287,7 @@ class CarrierWebSocket:
     def abort(self) -> None:
         """Cut it at once."""
         self._below.abort()
-        self._lose(str(StreamReset("the connection was aborted by this gateway")))
+        self._lose("the connection was aborted by this gateway")
 
 
 def _keep_queue_short(sock: socket.socket | None) -> None:
