@@ -65,6 +65,14 @@ def test_what_is_held_is_a_copy() -> None:
     assert deliver(receive, 0, b"abc") == b"abcdef"
 
 
+def test_of_what_came_in_part_only_the_rest_is_delivered() -> None:
+    receive = side()
+    assert deliver(receive, 0, b"abc") == b"abc"
+    assert deliver(receive, 1, b"bcde") == b"de"
+    assert deliver(receive, 0, b"abcde") == b""
+    assert receive.received == 5
+
+
 def test_the_end_counts_as_one_byte() -> None:
     receive = side()
     receive.finish(3)
