@@ -32,6 +32,7 @@ from isthmus.transports.credentials import fields_of
 from isthmus.transports.datagrams import DatagramConnector, DatagramCounters
 from isthmus.transports.event_loop import EventLoop
 from isthmus.transports.outgoing import Outgoing
+from isthmus.transports.span.farewells import farewells_of
 from isthmus.transports.stack import connector
 from isthmus.transports.udp_connect import UdpConnector
 from isthmus.transports.ws_datagrams import WebSocketFlowConnector
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("isthmus")
 _EVERY_HOST = ("0.0.0.0", "::")
+_FAREWELL_SECONDS = 1.0
+"""How long peers may take to hear that this gateway stops, after all else is over."""
 
 
 class Gateway:
@@ -104,6 +107,7 @@ class Gateway:
         await asyncio.gather(*(running.stop(0.0) for running in last))
         if self._doors is not None:
             self._doors.close()
+        await farewells_of(asyncio.get_running_loop()).finish(_FAREWELL_SECONDS)
 
     def connections(self) -> int:
         """Return how many accepted connections are open."""

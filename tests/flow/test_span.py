@@ -25,6 +25,7 @@ from tests.transports.loops import event_loop_policy, nothing_left_open, on_each
 
 from isthmus.gateway import Gateway
 from isthmus.transports.span.connect import Peer, SpanConnector
+from isthmus.transports.span.farewells import farewells_of
 
 __all__ = ["event_loop_policy"]
 pytestmark = on_each_loop
@@ -81,6 +82,23 @@ class Gateways:
         await client.send(b"hello")
         assert await client.exactly(5) == b"hello"
         return client
+
+
+# --- an orderly end
+
+
+@SCHEMES
+async def test_who_has_stopped_has_no_connection_left(scheme: str) -> None:
+    open_before = len(open_descriptors())
+    async with Backend(echo) as backend:
+        gateways = Gateways(backend, scheme)
+        await gateways.start()
+        (await gateways.talk()).close()
+        await until(lambda: backend.accepted == 1)
+        await gateways.client.stop(5.0)
+        assert len(farewells_of(asyncio.get_running_loop())) == 0
+        await gateways.server.stop(5.0)
+    await until(lambda: len(open_descriptors()) <= open_before, "every socket is closed")
 
 
 # --- the Web goes

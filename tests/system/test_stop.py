@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
 from tests.system import configuration, peers
+from tests.system.certificates import Authority
 from tests.system.pair import Pair, Processes, start_pair
 from tests.system.process import Gateway, eventually, free_port
 
@@ -75,6 +77,27 @@ def test_a_second_signal_stops_at_once(processes: Processes, tmp_path: Path) -> 
         assert gateway.wait(timeout=15) == 0
         assert peers.is_reset(connection)
     gateway.check_lines()
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_peer_that_answers_nothing_holds_no_stop_up(
+    processes: Processes, tmp_path: Path, authority: Authority, scheme: str
+) -> None:
+    """Its carrier is cut, and leaves nothing open (the gateway would end with a warning of Python)."""
+    with peers.Backend(peers.echo) as backend:
+        pair = start_pair(
+            processes, tmp_path, f"tcp://127.0.0.1:{backend.port}", scheme=scheme, authority=authority
+        )
+        with peers.connect(pair.port) as connection:
+            says(connection, b"hello")
+            connection.shutdown(socket.SHUT_WR)
+            assert peers.read_all(connection) == b""
+        time.sleep(0.2)  # that the end of the stream is acknowledged, too
+        pair.server.signal(signal.SIGSTOP)
+        pair.client.signal(signal.SIGTERM)
+        assert pair.client.wait(timeout=15) == 0
+        pair.client.check_lines()
+        pair.server.signal(signal.SIGCONT)
 
 
 def test_the_deadline_ends_what_does_not_end(processes: Processes, tmp_path: Path) -> None:

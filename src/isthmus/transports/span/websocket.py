@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from isthmus.span.carrier import Carrier
 from isthmus.transports.base import Transport, peer_name
 from isthmus.transports.poller import poller_of
+from isthmus.transports.span.farewells import farewells_of
 from isthmus.transports.tcp import in_flight
 from isthmus.websocket.connection import Connection
 from isthmus.websocket.frames import CloseCode, ProtocolError, Role
@@ -153,7 +154,7 @@ class CarrierWebSocket:
             self.driver.moved()
 
     def eof_received(self) -> None:
-        self._below.close()
+        self._say_farewell(b"")
         self._lose("the WebSocket connection ended without Close")
 
     def pause_writing(self) -> None:
@@ -172,6 +173,7 @@ class CarrierWebSocket:
         if self._farewell is not None:
             self._farewell.cancel()
             self._farewell = None
+            farewells_of(self._loop).end(self)
         self._lose("the WebSocket connection ended" if error is None else str(error))
 
     # --- from the WebSocket connection (connection.Handler)
@@ -192,7 +194,7 @@ class CarrierWebSocket:
         if self._connection.may_send:
             self._say_farewell(self._connection.send_close(CloseCode.NORMAL))
         else:
-            self._below.close()
+            self._say_farewell(b"")
         self._lose(f"the peer closed the WebSocket with {code or 'no code'}{f': {reason}' if reason else ''}")
 
     def control(self, buffer: bytes) -> None:
@@ -268,12 +270,13 @@ class CarrierWebSocket:
         return carrier.pinged and not carrier.session.over
 
     def _say_farewell(self, close: bytes) -> None:
-        """Send the last frame and end; a peer that does not read it is cut after a while."""
+        """Send the last frame, if any, and end; a peer that does not read it is cut after a while."""
         if close:
             self._below.write(close)
         self._below.close()
         if self._farewell is None:
             self._farewell = self._loop.call_later(FAREWELL_SECONDS, self._below.abort)
+            farewells_of(self._loop).begin(self)
 
     def _lose(self, reason: str) -> None:
         if self._lost:
