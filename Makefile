@@ -6,6 +6,7 @@ PURE := $(CURDIR)/build/pure
 SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c '$(SUITABLE)' 2>/dev/null && echo $$name && break; done)
+FUZZ_SECONDS ?= 60
 WORKERS ?= $(shell count=$$(nproc 2>/dev/null || echo 2); [ $$count -ge 2 ] && echo $$count || echo 2)
 
 # An editable install runs the Python files as they are; what is compiled has to be built again when it changes.
@@ -16,7 +17,10 @@ INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/py
 # Tests that need not run again on the uncompiled code: with processes, or of what is never compiled.
 NOT_COMPILED := system config security rfc6455
 
-.PHONY: help setup demo test check bench dist format clean
+# The package as it is without a compiler.
+COPY_PURE = @rm -rf $(PURE) && mkdir -p $(PURE) && cp -R src/isthmus $(PURE)/ && find $(PURE) -name '*.so' -delete
+
+.PHONY: help setup demo test check fuzz bench dist format clean
 .DELETE_ON_ERROR:
 
 help: ## list these goals
@@ -35,13 +39,17 @@ demo: $(VENV)/isthmus.stamp ## two gateways and an echo server on this machine, 
 
 test: $(VENV)/test.stamp ## all tests, then those without processes again on the uncompiled code
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGUMENTS)
-	@rm -rf $(PURE) && mkdir -p $(PURE) && cp -R src/isthmus $(PURE)/ && find $(PURE) -name '*.so' -delete
+	$(COPY_PURE)
 	ISTHMUS_EXPECT=pure PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n $(WORKERS) $(NOT_COMPILED:%=--ignore=tests/%) $(ARGUMENTS)
 
 check: $(VENV)/check.stamp ## style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
+
+fuzz: $(VENV)/fuzz.stamp ## hostile bytes to the protocols, for FUZZ_SECONDS (60)
+	$(COPY_PURE)
+	PYTHONPATH=$(PURE) $(BIN)/python fuzz/run.py $(FUZZ_SECONDS) build/fuzz
 
 bench: $(VENV)/test.stamp ## speed, as ratios to two haproxy hops, and of datagrams to two socat hops
 	$(BIN)/python bench/run.py $(ARGUMENTS)
@@ -75,3 +83,9 @@ $(VENV)/test.stamp $(VENV)/check.stamp: $(VENV)/%.stamp: $(VENV)/isthmus.stamp
 	@$(BIN)/python release/extras.py test check > build/extras.txt
 	$(INSTALL) --requirement build/extras.txt
 	@touch $(VENV)/test.stamp $(VENV)/check.stamp
+
+$(VENV)/fuzz.stamp: $(VENV)/isthmus.stamp
+	@mkdir -p build
+	@$(BIN)/python release/extras.py fuzz > build/fuzz.txt
+	$(INSTALL) --requirement build/fuzz.txt
+	@touch $@

@@ -4,17 +4,23 @@ Invariant: whatever a peer sends, whole, in single bytes or in the cuts the fuzz
 alike, no exception comes out, the reset and the end of a stream are told at most once and nothing after them,
 and what it holds stays within its limits.
 
-Run with `python fuzz/span_session.py -max_total_time=60`, after `pip install 'isthmus[fuzz]'`.
+`make fuzz` runs it for a minute; by hand, after `pip install 'isthmus[fuzz]'`, `python fuzz/span_session.py
+-max_total_time=3600` runs it for an hour.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from isthmus.span import Carrier, Limits, Session, Sessions, Stream
 from isthmus.span.frames import Settings, new
 
+VECTORS = Path(__file__).resolve().parent.parent / "docs" / "span-vectors.json"
+SEPARATOR = b"\xff\xfe\xfd"
+"""Between two messages of an input."""
 LIMITS = Limits(maximum_streams=8, receive_budget=100_000, send_budget=100_000)
 
 
@@ -98,7 +104,7 @@ def serve(data: bytes, sizes: Sequence[int], *, established: bool) -> tuple[int,
         peer.session.open()
         peer.session.write(peer.session.open(), bytes(50_000))
     turn = 0
-    for message in data.split(b"\xff\xfe\xfd"):
+    for message in data.split(SEPARATOR):
         start = 0
         while start < len(message) or start == 0:
             size = max(1, sizes[turn % len(sizes)])
@@ -126,6 +132,20 @@ def check(data: bytes) -> None:
     whole = serve(said, [1 << 30], established=established)
     assert serve(said, cuts, established=established)[:2] == whole[:2]
     assert serve(said, [1], established=established)[:2] == whole[:2]
+
+
+def seeds() -> list[bytes]:
+    """Return inputs to begin with: each test vector of a frame, to a peer that is in and to another."""
+    vectors = json.loads(VECTORS.read_text())
+    listed = [each for kind in ("frames", "skipped", "invalid") for each in vectors[kind]]
+    frames = [bytes.fromhex(each["bytes"]) for each in listed]
+    opening = new(bytes(16), Settings()) + SEPARATOR
+    cuts = bytes(range(1, 9))
+    return [
+        *(b"\0" + cuts + opening + frame for frame in frames),
+        *(b"\1" + cuts + frame for frame in frames),
+        b"\1" + cuts + SEPARATOR.join(frames),
+    ]
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 Invariant: any bytes, whole, in single bytes or in the cuts the fuzzer chooses, give the same events and the
 same error; and nothing but ProtocolError or HandshakeError ever comes out.
 
-Run with `python fuzz/websocket_frames.py -max_total_time=60`, after `pip install 'isthmus[fuzz]'`.
+`make fuzz` runs it for a minute; by hand, after `pip install 'isthmus[fuzz]'`, `python
+fuzz/websocket_frames.py -max_total_time=3600` runs it for an hour.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from isthmus.websocket.connection import Connection
-from isthmus.websocket.frames import ProtocolError, Role
+from isthmus.websocket.frames import Opcode, ProtocolError, Role, header
 from isthmus.websocket.handshake import (
     HandshakeError,
     accept_upgrade,
@@ -86,6 +87,32 @@ def check(data: bytes) -> None:
             parse_response_head(head)
         except HandshakeError:
             pass
+
+
+def seeds() -> list[bytes]:
+    """Return inputs to begin with: frames of each kind to a client, masked to a server, and heads."""
+    said = [
+        (Opcode.BINARY, True, b"hello"),
+        (Opcode.TEXT, False, b"\xc3\xa9"),
+        (Opcode.CONTINUATION, True, b"!"),
+        (Opcode.BINARY, True, bytes(300)),
+        (Opcode.PING, True, b"ping"),
+        (Opcode.PONG, True, b""),
+        (Opcode.CLOSE, True, b"\x03\xe8"),
+    ]
+    frames = [header(opcode, len(data), fin) + data for opcode, fin, data in said]
+    masked = [header(opcode, len(data), fin, bytes(4)) + data for opcode, fin, data in said]
+    upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+    key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    heads = [
+        b"GET /x HTTP/1.1\r\nHost: h\r\n" + upgrade + key + b"\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n" + upgrade + b"\r\n",
+    ]
+    cuts = bytes(range(1, 9))
+    return [
+        *(b"\0" + cuts + each for each in [*frames, b"".join(frames), *heads]),
+        *(b"\1" + cuts + each for each in [*masked, b"".join(masked)]),
+    ]
 
 
 def main() -> None:

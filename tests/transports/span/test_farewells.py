@@ -50,7 +50,11 @@ def test_who_does_not_leave_in_time_is_cut_and_waited_for() -> None:
     async def look() -> None:
         farewells = Farewells()
         loop = asyncio.get_running_loop()
-        slow = Carrier(lambda carrier: loop.call_soon(farewells.end, carrier) and None)
+
+        def leave_soon(carrier: Carrier) -> None:
+            loop.call_soon(farewells.end, carrier)
+
+        slow = Carrier(leave_soon)
         farewells.begin(slow)
         await farewells.finish(0.01)
         assert slow.cuts == 1
