@@ -7,7 +7,8 @@ SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c '$(SUITABLE)' 2>/dev/null && echo $$name && break; done)
 FUZZ_SECONDS ?= 60
-WORKERS ?= $(shell count=$$(nproc 2>/dev/null || echo 2); [ $$count -ge 2 ] && echo $$count || echo 2)
+# Twice the processors: half of the tests wait for other programs most of the time.
+WORKERS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 
 # An editable install runs the Python files as they are; what is compiled has to be built again when it changes.
 COMPILED := $(shell find src -name '*.pyx' -o -name '*.pxd') \

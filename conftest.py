@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -28,6 +29,12 @@ def pytest_sessionstart() -> None:
             source = built.with_name(built.name.partition(".")[0] + suffix)
             if source.exists() and source.stat().st_mtime > built.stat().st_mtime:
                 raise pytest.UsageError(f"{built} is older than {source.name}: run make setup")
+
+
+def pytest_collection_finish() -> None:
+    # Thousands of tests and all modules: the collector need not look at them again, and many tests collect.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

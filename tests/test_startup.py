@@ -127,8 +127,9 @@ def test_commands_that_start_nothing_import_little(command: str) -> None:
 
 def test_a_start_costs_little_more_than_its_libraries(tmp_path: Path) -> None:
     """The least of a few, because whatever else the machine does only makes them longer."""
-    libraries, needed = min(run(LIBRARIES) for _ in range(5))
-    whole, modules = min(start(tmp_path / "proxy.toml", PROXY) for _ in range(5))
+    turns = [(run(LIBRARIES), start(tmp_path / "proxy.toml", PROXY)) for _ in range(7)]
+    libraries, needed = min(first for first, _ in turns)
+    whole, modules = min(second for _, second in turns)
     ours = {name for name in modules if name.partition(".")[0] == "isthmus"}
     others = modules - needed - ours
     assert len(others) < 60, sorted(others)

@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import errno
 import functools
+import gc
 import shutil
 import socket
 import struct
@@ -17,7 +18,7 @@ from typing import Any
 
 from tests.system.certificates import Authority
 from tests.system.process import free_port
-from tests.transports.loops import PATIENCE, nothing_left_open, until
+from tests.transports.loops import PATIENCE, open_descriptors, until
 
 from isthmus.config.model import (
     AcceptOptions,
@@ -158,10 +159,11 @@ async def pair(
     secure = scheme == "wss"
     server_config = configuration(far, options=options, security=server_security() if secure else None)
     client_config = configuration(near, security=client_security() if secure else None)
-    with nothing_left_open():
-        async with running(server_config) as server, running(client_config) as client:
-            yield Pair(client, server, port, web_port)
-        await asyncio.sleep(0)
+    gc.collect()
+    before = len(open_descriptors())
+    async with running(server_config) as server, running(client_config) as client:
+        yield Pair(client, server, port, web_port)
+    await until(lambda: len(open_descriptors()) <= before, "every socket is closed")
 
 
 # --- applications

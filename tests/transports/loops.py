@@ -75,9 +75,13 @@ def open_descriptors() -> set[str]:
 
 
 @contextmanager
-def nothing_left_open() -> Iterator[None]:
-    """Insist that every socket opened inside is closed at the end."""
-    gc.collect()
+def nothing_left_open(*, collect: bool = True) -> Iterator[None]:
+    """Insist that every socket opened inside is closed at the end.
+
+    To collect the garbage of earlier tests takes long: a loop does it once, before.
+    """
+    if collect:
+        gc.collect()
     before = open_descriptors()
     yield
     after = open_descriptors()
