@@ -38,6 +38,7 @@ class World:
         self._order = count()
         self.sessions: list[Session] = []
         self.table: Sessions | None = None
+        self.largest_piece = 1 << 30  # what arrives at once, in bytes
 
     def at(self, time: float, call: Callable[[], None]) -> None:
         heapq.heappush(self._events, (max(time, self.now), next(self._order), call))
@@ -117,7 +118,7 @@ class End:
         self.backlog += len(message)
         position = 0
         while position < len(message):
-            size = len(message) - position
+            size = min(len(message) - position, world.largest_piece)
             if size > 1 and world.random.random() < 0.3:
                 size = world.random.randint(1, size)
             piece = message[position : position + size]

@@ -14,6 +14,7 @@ from isthmus.span.limits import GUARANTEED_WINDOW, MIB
 def joined(carriers: int, rate: float, latency: float, limits: Limits | None = None) -> Net:
     net = Net(1, carriers=carriers, rates=(rate,) * carriers, latency=latency, limits=limits)
     net.client.chunk_sizes = (65_536,)
+    net.world.largest_piece = int(max(1_448, rate / 1_000))
     net.run(lambda: len(net.session.carriers) == carriers, 10)
     return net
 

@@ -87,15 +87,39 @@ def test_a_longer_way_is_noticed_when_the_smallest_is_old() -> None:
     assert way.run(5.0) >= 0.9 * 1e7
 
 
-def test_a_probe_lowers_the_cap_until_its_answer() -> None:
+def test_a_probe_measures_the_way_without_what_was_in_its_queue() -> None:
+    """One that measured some of the queue would raise the cap, and the next would measure more of it."""
+    way = Way(2.5e6, 0.02)
+    for _ in range(6):
+        way.run(10.5, 2_896)
+        assert way.pacing.round_trip <= 0.02 + 16_384 / 2.5e6
+
+
+def test_a_frame_is_no_larger_than_what_may_go() -> None:
+    way = Way(1e7, 0.05)
+    way.run(5.0)
+    pacing = way.pacing
+    assert pacing.frame_size == pytest.approx(100_000, rel=0.1)
+    pacing.forget(pacing.in_flight)
+    assert pacing.next_frame() == pacing.frame_size
+    pacing.sent(pacing.cap - 10_000, way.now)
+    assert pacing.next_frame() == 10_000
+    pacing.sent(9_999, way.now)
+    assert pacing.next_frame() == LEAST_DATA
+
+
+def test_a_probe_lowers_the_cap_until_almost_nothing_is_in_flight() -> None:
     way = Way(1e7, 0.05)
     way.run(5.0)
     usual = way.pacing.cap
     while not way.pacing.probing:
         way.run(0.1)
     assert way.pacing.cap < usual / 2
+    while way.pacing.probing:
+        before = way.pacing.in_flight
+        way.run(0.0001)
+    assert before <= 16_384 + 10_000
     way.run(0.5)
-    assert not way.pacing.probing
     assert way.pacing.cap == pytest.approx(usual, rel=0.1)
 
 

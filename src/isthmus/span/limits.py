@@ -16,7 +16,7 @@ MAXIMUM_PIECES = 4_096  # of one stream that are apart
 MAXIMUM_AHEAD = 131_072  # of a stream before the lowest that was never opened
 LARGEST_DATA = MIB
 LEAST_DATA = 4 * KIB
-ACKNOWLEDGE_EVERY = 64 * KIB  # bytes of any streams of a session
+ACKNOWLEDGE_EVERY = 32 * KIB  # bytes of any streams of a session
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def _data(session: Session, carrier: Carrier, message: Message, scheduler: Sched
                 if available > LEAST_DATA:
                     scheduler.wait(stream)  # others that are fresh may have little
                     continue
-            most = min(pacing.frame_size, available)
+            most = min(pacing.frame_size if send.lost() else pacing.next_frame(), available)
             if most > room:
                 if message.size and (room <= 0 or room < LEAST_DATA):
                     return False

@@ -1,8 +1,9 @@
 # C types for pacing.py, read by Cython only.
 cimport cython
 
-cdef double _FRAME_TIME, _SHORTEST_WINDOW, _STARTING_GAIN, _GAIN, _GROWTH, _ACKNOWLEDGE_WITHIN, _MINIMUM_LASTS
+cdef double _FRAME_TIME, _SHORTEST_WINDOW, _STARTING_GAIN, _GAIN, _GROWTH, _ACKNOWLEDGE_WITHIN, _ROUND, _MINIMUM_LASTS
 cdef int _WINDOWS, _FLAT_WINDOWS
+cdef Py_ssize_t LEAST_DATA
 
 
 @cython.final
@@ -29,6 +30,10 @@ cdef class Pacing:
     cdef double _grown_to
 
     cpdef bint full(self)
+
+    @cython.locals(left="long long")
+    cpdef long long next_frame(self)
+
     cpdef sent(self, long long size, double now)
     cpdef forget(self, long long size)
 

@@ -6,24 +6,25 @@ round trip  the smallest of the last ten seconds: what the way takes without a q
 cap         gain * rate * round trip, and what arrives while an acknowledgement waits for its time
 
 The gain is 2 until the rate has stopped to grow, then 1.25. When the smallest round trip is ten seconds old,
-the cap is lowered for about two round trips, so that the queue drains and the way can be measured again.
+the cap is lowered until almost nothing is in flight, and the way can be measured again.
 """
 
 from __future__ import annotations
 
-from isthmus.span.limits import KIB, LARGEST_DATA, LEAST_DATA
+from isthmus.span.limits import ACKNOWLEDGE_EVERY, KIB, LARGEST_DATA, LEAST_DATA
 
 _FIRST_CAP = 128 * KIB
 _LEAST_CAP = 4 * LEAST_DATA
 _FIRST_FRAME = 16 * KIB
 _FRAME_TIME = 0.01
-_SHORTEST_WINDOW = 0.05
+_SHORTEST_WINDOW = 0.1
 _WINDOWS = 8  # twice so many are remembered at most
 _STARTING_GAIN = 2.0
 _GAIN = 1.25
 _GROWTH = 1.25
 _FLAT_WINDOWS = 3
 _ACKNOWLEDGE_WITHIN = 0.025
+_ROUND = 0.01  # what comes in a round of the peer's loop may be acknowledged together
 _LARGEST_ALLOWANCE = 128 * KIB
 _MINIMUM_LASTS = 10.0
 
@@ -69,7 +70,7 @@ class Pacing:
         self.held = False
         self.limited = False
         self.probing = False  # the cap is lowered
-        self._probed = False  # and the PING has gone
+        self._probed = False  # its PING has gone, and is to be answered
         self._minimum_at = now
         self._acknowledged = 0  # since the window began
         self._since = now
@@ -82,6 +83,11 @@ class Pacing:
     def full(self) -> bool:
         """Whether as much is in flight as may be."""
         return self.in_flight >= self.cap
+
+    def next_frame(self) -> int:
+        """Return how large the next DATA frame may be: no larger than what may still go."""
+        left = self.cap - self.in_flight
+        return min(self.frame_size, left if left > LEAST_DATA else LEAST_DATA)
 
     def sent(self, size: int, now: float) -> None:
         """Note that so much DATA went out."""
@@ -105,16 +111,21 @@ class Pacing:
             return
         self._sample(self._acknowledged / elapsed)
         self._begin(now)
-        if not self.probing and now - self._minimum_at > _MINIMUM_LASTS:
+        if not self._probed and now - self._minimum_at > _MINIMUM_LASTS:
             self.probing = True
         self._follow()
 
     def probes(self) -> bool:
-        """Whether a PING has to go now because the queue has drained for it; that is so once a probe."""
-        if self.probing and not self._probed and self.in_flight <= self.cap:
-            self._probed = True
-            return True
-        return False
+        """Whether a PING has to go now because the queue has drained for it; that is so once a probe.
+
+        What follows the PING does not hold it up: the cap is as before at once.
+        """
+        if not self.probing or self.in_flight > self.cap:
+            return False
+        self.probing = False
+        self._probed = True
+        self._follow()
+        return True
 
     def measured(self, seconds: float, now: float) -> None:
         """Note the round trip of the last PING; that of a probe replaces the smallest, whatever that was."""
@@ -154,10 +165,11 @@ class Pacing:
             return
         held = self.rate * self.round_trip
         if self.probing:
-            self.cap = max(_LEAST_CAP, int(held / 2))
+            self.cap = _LEAST_CAP
         else:
             gain = _STARTING_GAIN if self._starting else _GAIN
-            allowance = min(_LARGEST_ALLOWANCE, self.rate * _ACKNOWLEDGE_WITHIN)
+            allowance = min(self.rate * _ACKNOWLEDGE_WITHIN, max(ACKNOWLEDGE_EVERY, self.rate * _ROUND))
+            allowance = min(allowance, _LARGEST_ALLOWANCE)
             least = self.cap if self._starting else _LEAST_CAP
             self.cap = max(least, int(gain * held + allowance))
         least = self.frame_size if self._starting else LEAST_DATA
