@@ -66,3 +66,43 @@ def test_a_closed_carrier_says_and_hears_nothing() -> None:
     assert line.hear() == []
     assert server.log.take() == []
     assert line.wire.closed == 0
+
+
+def test_one_carrier_alone_need_not_say_what_arrived() -> None:
+    server = Server()
+    line = server.found()
+    line.say(f.open_stream(1, 1000))
+    line.say(f.data_header(1, 0, 40_000) + bytes(40_000))
+    kinds = [kind for kind, _ in line.kinds()]
+    assert Type.ACK in kinds
+    assert Type.ARRIVED not in kinds
+
+
+def test_each_of_several_says_what_it_brought_once() -> None:
+    server = Server()
+    line = server.found()
+    other = server.join(1)
+    other.hear()
+    line.say(f.open_stream(1, 1000))
+    line.hear()
+    # What is before comes on the other, later: nothing of it can be acknowledged.
+    line.say(f.data_header(1, 10_000, 40_000) + bytes(40_000))
+    assert (Type.ARRIVED, 0, (40_000).to_bytes(8, "big")) in line.hear()
+    assert Type.ARRIVED not in [kind for kind, _ in other.kinds()]
+    other.say(f.data_header(1, 0, 10_000) + bytes(10_000))
+    server.session.timeout(0.025)
+    assert (Type.ARRIVED, 0, (10_000).to_bytes(8, "big")) in other.hear()
+    assert Type.ARRIVED not in [kind for kind, _ in line.kinds()]
+
+
+def test_a_peer_is_not_believed_that_more_arrived_than_was_sent() -> None:
+    server = Server()
+    line = server.found()
+    line.say(f.open_stream(1, 1 << 20))
+    line.hear()
+    server.session.write(server.session.streams[1], bytes(1_000))
+    line.hear()
+    line.say(f.arrived(1_000))
+    assert line.carrier.pacing.in_flight == 0
+    line.say(f.arrived(1_001))
+    assert server.session.counters.protocol_errors == 1

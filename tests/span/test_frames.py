@@ -37,6 +37,7 @@ def understood(kind: int, payload: bytes) -> dict[str, Any]:
     if kind == Type.GOAWAY:
         return frames.parse_goaway(payload)._asdict()
     numbers = {Type.OPENED: ["limit"], Type.FIN: ["final"], Type.ACK: ["received", "limit"]}
+    numbers[Type.ARRIVED] = ["total"]
     if kind == Type.DATA:
         return {"offset": int.from_bytes(payload[:8], "big"), "data": payload[8:].hex()}
     if kind in numbers:
@@ -95,6 +96,8 @@ def written(vector: dict[str, Any]) -> bytes:
         return frames.ping(**said)
     if kind == Type.PONG:
         return frames.pong(**said)
+    if kind == Type.ARRIVED:
+        return frames.arrived(**said)
     return frames.goaway(Goaway(**said))
 
 

@@ -154,3 +154,40 @@ def test_what_is_forgotten_is_not_in_flight() -> None:
     pacing.forget(1)
     assert not pacing.full()
     assert pacing.rate == 0
+
+
+def test_what_arrived_is_in_flight_no_more_before_it_is_acknowledged() -> None:
+    pacing = Pacing(0.0)
+    pacing.sent(50_000, 0.0)
+    assert pacing.arrived(30_000, 1.0)
+    assert pacing.in_flight == 20_000
+    pacing.delivered(20_000, 1.0)
+    assert pacing.in_flight == 20_000, "it was among what had arrived"
+    pacing.delivered(25_000, 1.0)
+    assert pacing.in_flight == 5_000
+    pacing.forget(5_000)
+    assert pacing.in_flight == 0
+    assert pacing.arrived(50_000, 2.0)
+    assert pacing.in_flight == 0
+
+
+def test_what_cannot_have_arrived_is_noticed() -> None:
+    pacing = Pacing(0.0)
+    pacing.sent(100, 0.0)
+    assert not pacing.arrived(101, 1.0)
+    assert pacing.arrived(100, 1.0)
+    assert not pacing.arrived(99, 1.0)
+    assert pacing.in_flight == 0
+
+
+def test_the_rate_is_that_of_what_arrives() -> None:
+    """Not of the acknowledgements, which wait here for another carrier and come all at once."""
+    pacing = Pacing(0.0)
+    pacing.measured(0.02, 0.0)
+    for turn in range(1, 200):
+        now = turn * 0.01
+        pacing.sent(10_000, now)
+        assert pacing.arrived(turn * 10_000, now)
+        if turn % 50 == 0:
+            pacing.delivered(500_000, now)
+    assert pacing.rate == pytest.approx(1e6, rel=0.2)

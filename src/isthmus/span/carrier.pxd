@@ -37,6 +37,9 @@ cdef class Carrier:
     cdef double _ping_sent
     cdef double _round_trip_at
     cdef unsigned long long _pings
+    cdef readonly long long arrived
+    cdef public long long arrived_told
+    cdef public bint tells_arrived
     cdef public long long epoch
     cdef public Py_ssize_t maximum_message
     cdef public int slot
@@ -59,5 +62,7 @@ cdef class Carrier:
     cpdef ack_received(self, unsigned int stream, unsigned long long received, unsigned long long limit)
     cpdef double stalls_at(self)
 
-    @cython.locals(pacing=Pacing)
     cpdef delivered(self, long long size, double now)
+
+    @cython.locals(pacing=Pacing)
+    cdef _moved(self)

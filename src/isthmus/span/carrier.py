@@ -89,6 +89,8 @@ class Carrier:
         "_pings",
         "_round_trip_at",
         "answers",
+        "arrived",
+        "arrived_told",
         "close_code",
         "control",
         "draining",
@@ -112,6 +114,7 @@ class Carrier:
         "slot",
         "stalled",
         "state",
+        "tells_arrived",
     )
 
     def __init__(self, handler: CarrierHandler, maximum_message: int, now: float) -> None:
@@ -133,6 +136,9 @@ class Carrier:
         self.scheduler = Scheduler()  # of streams that have to stay here
         self.state = bytearray()  # the peer's STATE so far
         self.pong = b""
+        self.arrived = 0  # bytes of DATA
+        self.arrived_told = 0
+        self.tells_arrived = False  # that has to be said
         self.now = now
         self.opened_at = now
         self.heard = now
@@ -281,6 +287,7 @@ class Carrier:
         if self.phase is not _LIVE:
             raise wrong("DATA before STATE")
         assert self.session is not None
+        self.arrived += len(data)
         incoming.data_received(self.session, self, stream, offset, data)
         if self.now - self._round_trip_at > _ROUND_TRIP_EVERY:
             self.ping()
@@ -305,6 +312,10 @@ class Carrier:
             self.wake()
         elif kind == Type.PONG:
             self._pong_received(payload)
+        elif kind == Type.ARRIVED:
+            if not self.pacing.arrived(int.from_bytes(payload, "big"), self.now):
+                raise wrong("ARRIVED of what was not sent")
+            self._moved()
         else:
             incoming.frame_received(self.session, self, kind, stream, payload)
 
@@ -361,11 +372,15 @@ class Carrier:
 
     def delivered(self, size: int, now: float) -> None:
         """Note that so much of what went out here was acknowledged."""
+        self.pacing.delivered(size, now)
+        self.now = now
+        self._moved()
+
+    def _moved(self) -> None:
+        """Less is in flight here: go on, and measure the way now and then."""
         pacing = self.pacing
-        pacing.delivered(size, now)
         if pacing.held and not pacing.full():
             pacing.held = False
             self.wake()
-        if pacing.probes() or now - self._round_trip_at > _ROUND_TRIP_EVERY:
-            self.now = now
+        if pacing.probes() or self.now - self._round_trip_at > _ROUND_TRIP_EVERY:
             self.ping()

@@ -37,6 +37,7 @@ class Type(IntEnum):
     PING = 0x20
     PONG = 0x21
     GOAWAY = 0x22
+    ARRIVED = 0x23
 
 
 class Code(IntEnum):
@@ -153,6 +154,7 @@ _SIZES: dict[int, tuple[int, int]] = {
     Type.PING: (8, 8),
     Type.PONG: (8, 8),
     Type.GOAWAY: (11, 11),
+    Type.ARRIVED: (8, 8),
 }
 SHORTEST = [_SIZES[kind][0] if kind in _SIZES else -1 for kind in range(256)]
 LONGEST = [_SIZES[kind][1] if kind in _SIZES else -1 for kind in range(256)]
@@ -254,6 +256,11 @@ def closed(stream: int) -> bytes:
 def ping(payload: bytes) -> bytes:
     """Return PING with its 8 bytes."""
     return frame(Type.PING, 0, payload)
+
+
+def arrived(total: int) -> bytes:
+    """Return ARRIVED: so many bytes of DATA have come on this carrier."""
+    return frame(Type.ARRIVED, 0, total.to_bytes(8, "big"))
 
 
 def pong(payload: bytes) -> bytes:

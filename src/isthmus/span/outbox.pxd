@@ -35,6 +35,9 @@ cdef class Outbox:
     cpdef flush(self, double now)
 
     @cython.locals(carrier=Carrier)
+    cdef _tell_arrived(self)
+
+    @cython.locals(carrier=Carrier)
     cpdef remove(self, Stream stream)
 
     @cython.locals(carrier=Carrier)

@@ -94,6 +94,15 @@ class Outbox:
             owing, self._owing = self._owing, {}
             for stream in owing:
                 self.say(stream, NEEDS_ACK)
+            if len(self._carriers) > 1:
+                self._tell_arrived()
+
+    def _tell_arrived(self) -> None:
+        """Have each carrier say what it brought: what one waits for holds no other up."""
+        for carrier in self._carriers.values():
+            if carrier.arrived != carrier.arrived_told:
+                carrier.tells_arrived = True
+                carrier.wake()
 
     def lose(self, carrier: Carrier) -> None:
         """Take back what waited for a carrier that is gone."""

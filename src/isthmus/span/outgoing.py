@@ -29,6 +29,11 @@ def fill(session: Session, carrier: Carrier, message: Message) -> bool:
     """
     outbox = session.outbox
     outbox.flush(session.now)
+    if carrier.tells_arrived:
+        if not message.add(frames.arrived(carrier.arrived)):
+            return False
+        carrier.arrived_told = carrier.arrived
+        carrier.tells_arrived = False
     answers = carrier.answers
     while answers:
         stream_id, answer = answers.popitem(last=False)

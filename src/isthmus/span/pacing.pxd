@@ -23,6 +23,9 @@ cdef class Pacing:
     cdef int _windows
     cdef int _flat
     cdef long long _acknowledged
+    cdef long long _sent
+    cdef long long _gone
+    cdef long long _arrived
     cdef double _since
     cdef double _minimum_at
     cdef double _best
@@ -37,8 +40,12 @@ cdef class Pacing:
     cpdef sent(self, long long size, double now)
     cpdef forget(self, long long size)
 
-    @cython.locals(elapsed=double)
     cpdef delivered(self, long long size, double now)
+    cpdef bint arrived(self, long long total, double now)
+    cdef long long _settle(self)
+
+    @cython.locals(elapsed=double)
+    cdef _progress(self, double now)
 
     cpdef bint probes(self)
     cpdef measured(self, double seconds, double now)

@@ -1,7 +1,7 @@
 """How much one carrier keeps in flight: what its way holds and a little more, so that no queue grows there.
 
-in flight   bytes of DATA that were sent and are not acknowledged, wherever they wait
-rate        the best of what was acknowledged in a second, over the last windows of one round trip each
+in flight   bytes of DATA that were sent and neither acknowledged nor said to have arrived, wherever they are
+rate        the best of what came to be so in a second, over the last windows of one round trip each
 round trip  the smallest of the last ten seconds: what the way takes without a queue
 cap         gain * rate * round trip, and what arrives while an acknowledgement waits for its time
 
@@ -38,12 +38,15 @@ class Pacing:
 
     __slots__ = (
         "_acknowledged",
+        "_arrived",
         "_best",
         "_best_before",
         "_flat",
+        "_gone",
         "_grown_to",
         "_minimum_at",
         "_probed",
+        "_sent",
         "_since",
         "_starting",
         "_windows",
@@ -60,6 +63,9 @@ class Pacing:
     )
 
     def __init__(self, now: float) -> None:
+        self._sent = 0  # all that went out here
+        self._gone = 0  # of that, what was acknowledged or is not waited for
+        self._arrived = 0  # of that, what the peer said has come
         self.in_flight = 0
         self.flying_since = now  # when the last acknowledgement came, or something was first in flight
         self.cap = _FIRST_CAP
@@ -95,17 +101,39 @@ class Pacing:
             if now - self.flying_since > _SHORTEST_WINDOW:
                 self._begin(now)  # a pause is no slowness
             self.flying_since = now
+        self._sent += size
         self.in_flight += size
 
     def forget(self, size: int) -> None:
         """Note that so much will not be acknowledged here: it was dropped, or goes elsewhere."""
-        self.in_flight -= size
+        self._gone += size
+        self._settle()
 
     def delivered(self, size: int, now: float) -> None:
         """Note that so much was acknowledged."""
-        self.in_flight -= size
+        self._gone += size
+        self._progress(now)
+
+    def arrived(self, total: int, now: float) -> bool:
+        """Note that so much came in all, as the peer says; return False if that cannot be."""
+        if not self._arrived <= total <= self._sent:
+            return False
+        self._arrived = total
+        self._progress(now)
+        return True
+
+    def _settle(self) -> int:
+        """Return by how much less is in flight now.
+
+        An acknowledgement waits for what other carriers bring, so what arrived may be known before.
+        """
+        before = self.in_flight
+        self.in_flight = self._sent - max(self._gone, self._arrived)
+        return before - self.in_flight
+
+    def _progress(self, now: float) -> None:
+        self._acknowledged += self._settle()
         self.flying_since = now
-        self._acknowledged += size
         elapsed = now - self._since
         if elapsed < _SHORTEST_WINDOW or elapsed < self.round_trip:
             return
