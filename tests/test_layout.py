@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,35 @@ def test_each_pxd_has_its_source(path: Path) -> None:
 def test_a_file_is_one_concept(path: Path) -> None:
     lines = len(path.read_text().splitlines())
     assert lines <= MAXIMUM_LINES, f"{path.name} has {lines} lines: look for the second concept in it"
+
+
+def attributes_of(declaration: Path) -> dict[str, set[str]]:
+    """Return the attributes that each class of a `.pxd` declares."""
+    found: dict[str, set[str]] = {}
+    own: set[str] = set()
+    for line in declaration.read_text().splitlines():
+        if made := re.match(r"cdef class (\w+).*:$", line):
+            own = found.setdefault(made[1], set())
+        elif (attribute := re.match(r" +cdef (?!inline)[^()]* (\w+)$", line)) and "(" not in line:
+            own.add(attribute[1])
+    return found
+
+
+def slots_of(source: Path) -> dict[str, set[str]]:
+    """Return the slots of each class of a `.py` that has some."""
+    found = {}
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.ClassDef):
+            for statement in node.body:
+                if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__slots__":
+                    found[node.name] = set(ast.literal_eval(statement.value))
+    return found
+
+
+@pytest.mark.parametrize("declaration", sorted(PACKAGE.rglob("*.pxd")), ids=lambda path: path.stem)
+def test_a_class_has_the_same_attributes_compiled_and_not(declaration: Path) -> None:
+    """One that only one side knows fails where the other runs, and only when it is used."""
+    slots = slots_of(declaration.with_suffix(".py")) if declaration.with_suffix(".py").exists() else {}
+    declared = attributes_of(declaration)
+    for name in declared.keys() & slots.keys():
+        assert declared[name] == slots[name] - {"__weakref__", "__dict__"}, name

@@ -84,7 +84,6 @@ class Session:
         "carriers",
         "counters",
         "epochs",
-        "fences",
         "founder",
         "given_up",
         "going",
