@@ -28,6 +28,7 @@ from isthmus.transports.base import HttpHandler, Incoming, Origin, peer_name
 from isthmus.transports.cross_site import CrossSite, CrossSiteHttp
 from isthmus.transports.forwarded import client_of
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
+from isthmus.transports.keep_alive import IdleLimit
 from isthmus.transports.listen import Listening, Quota
 from isthmus.transports.span.accept import SpanAccept
 from isthmus.transports.span.limits import Budgets
@@ -209,16 +210,17 @@ class Accepts:
         cross_site, guard = CrossSite(service.cross_site), self._guard(service)
         if address.kind.stream:
             options = service.accept_options
+            idle = IdleLimit(str(address), options.websocket_ping_interval)
             if service.datagrams:
                 flows = _flows(service, running)
                 front.router.websockets.append(
-                    WebSocketRoute(address, options, flows, cross_site, guard=guard)
+                    WebSocketRoute(address, options, flows, cross_site, guard=guard, idle=idle)
                 )
                 return
             stream = cast("StreamService", running)
             span = self._span(address, options, stream, guard) if options.span_mode != "never" else None
             front.router.websockets.append(
-                WebSocketRoute(address, options, stream.incoming, cross_site, span, guard)
+                WebSocketRoute(address, options, stream.incoming, cross_site, span, guard, idle)
             )
             return
         options, http = service.accept_options, cast("HttpService", running)
@@ -235,6 +237,11 @@ class Accepts:
     def _span(
         self, address: Address, options: AcceptOptions, service: StreamService, guard: Guard | None
     ) -> SpanAccept:
+        seal = None
+        if options.span_seal_key is not None:
+            from isthmus.security.seal import server_context  # with its libraries: only sealing pays
+
+            seal = server_context(options.span_seal_key, options.span_seal_clients)
         span = SpanAccept(
             address,
             options,
@@ -243,6 +250,7 @@ class Accepts:
             quota=self.quota,
             budgets=self.budgets,
             guard=guard,
+            seal=seal,
         )
         self.spans.append(span)
         return span

@@ -26,6 +26,7 @@ cdef class CarrierWebSocket:
     cdef bint _flush_asked
     cdef bint _filling
     cdef bint _lost
+    cdef public bint cut
 
     cpdef data_received(self, data)
 
