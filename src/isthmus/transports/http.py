@@ -29,6 +29,7 @@ from multidict import CIMultiDictProxy
 from isthmus import access
 from isthmus.identity import ANONYMOUS
 from isthmus.transports.base import HttpHandler, Receiver, Transport, peer_name
+from isthmus.websocket.heads import MAXIMUM_FIELDS
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
@@ -165,7 +166,7 @@ class HttpBridge:
     async def _answer(self, base_request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request: aiohttp's handler for the whole server."""
         request = cast(_Request, base_request)
-        if request.head_size() > self.maximum_head_size:
+        if request.head_size() > self.maximum_head_size or request.fields() > MAXIMUM_FIELDS:
             return _refusal(431, "The request head is too large.")
         if request.method == hdrs.METH_CONNECT:
             return _refusal(405, "This is not a forward proxy.", allow="GET, HEAD")
@@ -254,6 +255,10 @@ class _Request(web.BaseRequest):
         """Return how many bytes the request line and the header fields took."""
         fields = sum(len(name) + len(value) + 4 for name, value in self._message.raw_headers)
         return len(self.method) + len(self.raw_path) + 12 + fields
+
+    def fields(self) -> int:
+        """Return how many header fields there are."""
+        return len(self._message.raw_headers)
 
     def head(self) -> bytes:
         """Return the request head as it came, but for blanks around field values."""
