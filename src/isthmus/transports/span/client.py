@@ -84,6 +84,11 @@ class ClientSession(SessionDriver):
         session = self.session
         return not session.over and not session.going and bool(session.carriers)
 
+    @property
+    def missing(self) -> bool:
+        """Whether another WebSocket is of use."""
+        return self._missing()
+
     def open(self, origin: str) -> SpanStream:
         """Open a stream. Raises SpanError where there may be no more."""
         return SpanStream(self, self.session, self.session.open(origin))
@@ -244,6 +249,7 @@ class ClientSession(SessionDriver):
 
     def carrier_established(self, websocket: CarrierWebSocket) -> None:
         self._failures = self._elsewhere = 0
+        self._connector.offer.borne()
         agreed = self._connector.options.websocket_mask == "agreed" and self.address.kind.secure
         if agreed and websocket.carrier is not None and websocket.carrier.peer_ended_tls:
             websocket.mask_with(UNMASKED)
@@ -282,7 +288,7 @@ class ClientSession(SessionDriver):
             offer = self._connector.offer
             if offer.required:
                 self._connector.failed(self, offer.no_span())
-            elif carrier is not None and carrier.close_code == CloseCode.PROTOCOL_ERROR:
+            elif self._speaks_no_span(websocket):
                 offer.withdraw("the server chose span and does not speak it")
                 if self._connector.waiting:
                     self._open_carrier()
@@ -302,6 +308,14 @@ class ClientSession(SessionDriver):
         self.moved()
         if self._dial is None and self._retry is None and self._missing():
             self._again()
+
+    def _speaks_no_span(self, websocket: CarrierWebSocket) -> bool:
+        """Whether a server that chose span has shown that it only echoes what is offered."""
+        carrier, connector = websocket.carrier, self._connector
+        if carrier is not None and carrier.close_code == CloseCode.PROTOCOL_ERROR:
+            return True
+        said_something = websocket.heard or connector.spoke_span
+        return not said_something and connector.offer.ended_in_silence(websocket.cut)
 
     # --- from the session
 

@@ -100,10 +100,19 @@ class SpanConnector:
                 start_plain(below, self.options, request.receiver, rest, self.idle)
             else:
                 request.dial = None
+                if self._session is not None and not self._session.missing:
+                    below.abort()  # another connect has found the same at the same time
+                    self._begin(request)
+                    return
                 self._wait(request).take(below, rest)
                 request.limit(self.options.connect_timeout)
 
         request.dial = self.offer.dial(opened, request.fail)
+
+    @property
+    def spoke_span(self) -> bool:
+        """Whether the server is known to speak span."""
+        return self.peer is Peer.SPAN
 
     @property
     def waiting(self) -> bool:

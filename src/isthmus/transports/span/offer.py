@@ -40,6 +40,7 @@ class Offer:
         self.options = options
         self._loop = asyncio.get_running_loop()
         self._again_from = 0.0
+        self._silent_ends = 0  # WebSockets in a row that ended where HELLO was to come
         self.context: ssl.SSLContext | None = None
         """What seals; None: nothing is sealed."""
         if options.span_seal_pins:
@@ -70,6 +71,19 @@ class Offer:
             f"Unable to connect to {self.address}: the server does not speak span, and span.mode is required",
             hint="check that an isthmus gateway listens there, or set span.mode to auto",
         )
+
+    def ended_in_silence(self, cut: bool) -> bool:
+        """Note that a server chose span and then ended the WebSocket without a word.
+
+        Returns whether it does not speak span after all: with Close it says so; what was cut without one may
+        have been the network's fault, once.
+        """
+        self._silent_ends += 1
+        return not cut or self._silent_ends > 1
+
+    def borne(self) -> None:
+        """The server speaks span."""
+        self._silent_ends = 0
 
     def withdraw(self, why: str) -> None:
         """Do without for a while: the server cannot bear it."""

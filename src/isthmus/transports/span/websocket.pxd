@@ -27,6 +27,7 @@ cdef class CarrierWebSocket:
     cdef bint _filling
     cdef bint _lost
     cdef public bint cut
+    cdef public bint heard
 
     cpdef data_received(self, data)
 

@@ -78,6 +78,7 @@ class CarrierWebSocket:
         "carrier",
         "cut",
         "driver",
+        "heard",
         "peer",
     )
 
@@ -93,6 +94,8 @@ class CarrierWebSocket:
         """Who is at the other end, for the log."""
         self.cut = False
         """Whether it ended without Close."""
+        self.heard = False
+        """Whether any message came."""
         self._mask_key: bytes | None = None  # None: a fresh one for each message
         self._blocked = False  # the connection has enough
         self._flush_asked = False
@@ -187,6 +190,7 @@ class CarrierWebSocket:
         carrier = self.carrier
         if carrier is None or self._lost:
             return
+        self.heard = True
         if self._connection.text:
             carrier.text_received(_monotonic())
         else:
