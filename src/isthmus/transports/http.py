@@ -166,7 +166,7 @@ class HttpBridge:
     async def _answer(self, base_request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request: aiohttp's handler for the whole server."""
         request = cast(_Request, base_request)
-        if request.head_size() > self.maximum_head_size or request.fields() > MAXIMUM_FIELDS:
+        if request.head_size() > self.maximum_head_size or len(request.headers) > MAXIMUM_FIELDS:
             return _refusal(431, "The request head is too large.")
         if request.method == hdrs.METH_CONNECT:
             return _refusal(405, "This is not a forward proxy.", allow="GET, HEAD")
@@ -201,8 +201,7 @@ def _refusal(status: int, reason: str, *, allow: str = "", close: bool = True) -
 
 
 class _Request(web.BaseRequest):
-    """aiohttp's request; it knows whether its body is complete and sends 100 Continue when the body is asked
-    for."""
+    """aiohttp's request; it knows whether its body is complete, and asks for it with 100 Continue."""
 
     ATTRS = web.BaseRequest.ATTRS | {"server_header", "owes_continue", "close_after", "answer_fields", "user"}
 
@@ -255,10 +254,6 @@ class _Request(web.BaseRequest):
         """Return how many bytes the request line and the header fields took."""
         fields = sum(len(name) + len(value) + 4 for name, value in self._message.raw_headers)
         return len(self.method) + len(self.raw_path) + 12 + fields
-
-    def fields(self) -> int:
-        """Return how many header fields there are."""
-        return len(self._message.raw_headers)
 
     def head(self) -> bytes:
         """Return the request head as it came, but for blanks around field values."""
