@@ -1,7 +1,7 @@
 """Measure isthmus beside two haproxy TCP hops, in interleaved rounds on one machine, and print the ratios.
 
 Streams go over span, with everything on; the rows with TLS have it between the two gateways, and between the
-two haproxies.
+two haproxies. The case `sealed` compares sealed carriers with ones that are not, both over ws.
 
 The load generator and the harness are those of `../shared/bench`, which this needs, with haproxy and a C
 compiler. What counts is a ratio within one run: a shared machine is too noisy for absolute figures.
@@ -54,9 +54,19 @@ TLS_ROWS = (
     Row("TLS, up: CPU per GB", "up", "cpu_per", 0.9),
     Row("TLS, down: CPU per GB", "down", "cpu_per", 0.9),
 )
+SEALED_ROWS = (
+    Row("sealed, up: CPU per GB", "up", "cpu_per", None),
+    Row("sealed, down: CPU per GB", "down", "cpu_per", None),
+    Row("sealed, up: throughput", "up", "MBps", None, True),
+    Row("sealed, down: throughput", "down", "MBps", None, True),
+    Row("sealed, round trip, 1 connection: p50", "rtt1", "p50_us", None),
+    Row("sealed, round trip, 64 connections: messages/s", "rtt64", "per_s", None, True),
+    Row("sealed, round trip, 64 connections: CPU", "rtt64", "cpu_per", None),
+)
 IDLE_BAR_KIB = 6.5
 PLAIN = ("haproxy", "isthmus")
 TLS = ("haproxy-tls", "isthmus-tls")
+SEALED = ("isthmus", "isthmus-sealed")
 
 
 def main() -> int:
@@ -71,11 +81,15 @@ def main() -> int:
         return 2
     cases = arguments.cases.split(",")
     results: dict[str, Any] = {name: {} for name in (*PLAIN, *TLS)}
-    others = [case for case in cases if case not in ("idle", "tls")]
+    others = [case for case in cases if case not in ("idle", "tls", "sealed")]
     # Processes of their own for the idle case: to end thousands of connections would count for the next case.
     runs = [(PLAIN, "idle")] if "idle" in cases else []
     runs += [(PLAIN, ",".join(others))] if others else []
     runs += [(TLS, "up,down")] if "tls" in cases else []
+    if "sealed" in cases:
+        sealed = {name: {} for name in SEALED} | _measure(
+            arguments.rounds, arguments.idle, "up,down,rtt1,rtt64", SEALED
+        )
     for names, wanted in runs:
         for name, measured in _measure(arguments.rounds, arguments.idle, wanted, names).items():
             results[name] |= measured
@@ -87,6 +101,10 @@ def main() -> int:
         _print_row(row, results, TLS)
     if "idle" in cases:
         _print_idle(results)
+    if "sealed" in cases:
+        print(f"\n{'':46}{'sealed':>12}{'not sealed':>12}{'ratio':>8}")
+        for row in SEALED_ROWS:
+            _print_row(row, sealed, SEALED)
     return 0
 
 
@@ -108,7 +126,8 @@ def _measure(rounds: int, idle: int, cases: str, names: tuple[str, str]) -> dict
     subprocess.run(["cc", "-O2", "-o", str(load), str(SHARED / "tunnel_load.c")], check=True)
     theirs, ours = SHARED / "tunnels", ROOT / "bench" / "tunnels"
     _make_certificate(BUILD / "peers" / "tls" / "both.pem")
-    for script in (theirs / "_lib.sh", theirs / f"{names[0]}.sh", ours / f"{names[1]}.sh"):
+    tunnels = [ours if (ours / f"{name}.sh").exists() else theirs for name in names]
+    for script in (theirs / "_lib.sh", *(tunnels[place] / f"{name}.sh" for place, name in enumerate(names))):
         shutil.copy(script, scripts / script.name)
         (scripts / script.name).chmod(0o755)
     command = [sys.executable, str(SHARED / "compare_tunnels.py"), "--load", str(load)]

@@ -16,18 +16,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 from isthmus.config.model import AcceptOptions, Bind, GatewayOptions, ProxyProperties, Service
+from isthmus.identity import Identity
 from isthmus.services import AnyService
 from isthmus.services.base import DatagramService, HttpService, StreamService
 from isthmus.transports import listen, stdio, udp_accept
 from isthmus.transports.accept import SocketIncoming, StreamIncoming
-from isthmus.transports.authentication import Guard, GuardedHttp
-from isthmus.transports.base import HttpHandler, Incoming, Origin, peer_name
+from isthmus.transports.authentication import Guard, GuardedHttp, StreamAuthentication
+from isthmus.transports.base import (
+    HttpHandler,
+    Incoming,
+    Origin,
+    Receiver,
+    Transport,
+    peer_name,
+)
 from isthmus.transports.cross_site import CrossSite, CrossSiteHttp
 from isthmus.transports.forwarded import client_of
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
+from isthmus.transports.keep_alive import IdleLimit
 from isthmus.transports.listen import Listening, Quota
 from isthmus.transports.span.accept import SpanAccept
 from isthmus.transports.span.limits import Budgets
@@ -112,7 +122,7 @@ class Accepts:
                     self._fronts[place] = front
                 self._route(front, address, service, running)
             else:
-                begin = self._stream(address, service.accept_options, cast("StreamService", running))
+                begin = self._stream(address, service, cast("StreamService", running))
                 self._bind(address, at, self._told(address, service.accept_options, begin))
 
     def listen(self) -> None:
@@ -170,7 +180,8 @@ class Accepts:
             place = at if port else udp.bound  # the kernel chose the port
             self.lines.append(f"{address} @ {place}" if place is not None else str(address))
 
-    def _stream(self, address: Address, options: AcceptOptions, service: StreamService) -> Begin:
+    def _stream(self, address: Address, configured: Service, service: StreamService) -> Begin:
+        options = configured.accept_options
         loop, rate = self._loop, options.tcp_maximum_outbound_rate
         if address.kind.local:
             rate = None
@@ -181,11 +192,18 @@ class Accepts:
         from isthmus.transports.sni import accept_secure  # with its libraries: only TLS pays
 
         certificates = self._server_tls(address, options)
-        timeout = self._options.http_head_timeout
+        timeout, guard = self._options.http_head_timeout, self._guard(configured)
+
+        def admitted(origin: Origin | None, transport: Transport, identity: Identity) -> None:
+            incoming = StreamIncoming(address, service.incoming, rate, origin, identity)
+            transport.set_receiver(incoming)
+            incoming.connection_made(transport)
 
         def secure(accepted: PlainStreamSocket, origin: Origin | None = None) -> None:
+            receiver: Receiver = StreamIncoming(address, service.incoming, rate, origin)
+            if guard is not None:
+                receiver = StreamAuthentication(guard, partial(admitted, origin), origin)
             # A stream needs half-close, which only the layer has.
-            receiver = StreamIncoming(address, service.incoming, rate, origin)
             accept_secure(accepted.detach(), certificates, receiver, handshake_timeout=timeout, kind="layer")
 
         return secure
@@ -209,16 +227,17 @@ class Accepts:
         cross_site, guard = CrossSite(service.cross_site), self._guard(service)
         if address.kind.stream:
             options = service.accept_options
+            idle = IdleLimit(str(address), options.websocket_ping_interval)
             if service.datagrams:
                 flows = _flows(service, running)
                 front.router.websockets.append(
-                    WebSocketRoute(address, options, flows, cross_site, guard=guard)
+                    WebSocketRoute(address, options, flows, cross_site, guard=guard, idle=idle)
                 )
                 return
             stream = cast("StreamService", running)
             span = self._span(address, options, stream, guard) if options.span_mode != "never" else None
             front.router.websockets.append(
-                WebSocketRoute(address, options, stream.incoming, cross_site, span, guard)
+                WebSocketRoute(address, options, stream.incoming, cross_site, span, guard, idle)
             )
             return
         options, http = service.accept_options, cast("HttpService", running)
@@ -235,6 +254,11 @@ class Accepts:
     def _span(
         self, address: Address, options: AcceptOptions, service: StreamService, guard: Guard | None
     ) -> SpanAccept:
+        seal = None
+        if options.span_seal_key is not None:
+            from isthmus.security.seal import server_context  # with its libraries: only sealing pays
+
+            seal = server_context(options.span_seal_key, options.span_seal_clients)
         span = SpanAccept(
             address,
             options,
@@ -243,6 +267,7 @@ class Accepts:
             quota=self.quota,
             budgets=self.budgets,
             guard=guard,
+            seal=seal,
         )
         self.spans.append(span)
         return span

@@ -406,6 +406,29 @@ def password(
 
 @app.command()
 @_reported
+def seal(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The key (PEM); made if it is not there.")],
+    certificate: Annotated[
+        bool, typer.Option("--certificate", help="Print its certificate, for span.seal.clients, instead.")
+    ] = False,
+    log_level: LogLevel = None,
+) -> int:
+    """Make a key for span.seal.key, unless there is one, and print its pin, for span.seal.pin.
+
+    isthmus seal conf/seal.pem
+    """
+    console.start(_levels(log_level))
+    from isthmus.security import seal as keys
+
+    if not file.exists():
+        keys.make_key(file)
+        log.info("%s is a new key; keep it secret, and give its pin to those who connect", file)
+    typer.echo(keys.certificate_of_file(file) if certificate else keys.pin_of_file(file), nl=not certificate)
+    return 0
+
+
+@app.command()
+@_reported
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,

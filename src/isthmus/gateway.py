@@ -84,7 +84,7 @@ class Gateway:
                 if isinstance(running, ProxyService) and any(at.scheme == "stdio" for at in service.accepts):
                     running.after_each = self._standard_finished
                 self._running.append(running)
-                self.accepts.add(service, running)
+                self.accepts.add(self._with_seal(service), running)
             for running in self._running:
                 await running.start()
             self.accepts.listen()
@@ -123,6 +123,18 @@ class Gateway:
             self._doors = Doors(self.config, self._directory)
         return self._doors.access(service)
 
+    def _with_seal(self, service: Service) -> Service:
+        """Return a service whose files of keys stand where they are found from anywhere."""
+        options = service.accept_options
+        found = {
+            name: self._directory / file
+            for name in ("span_seal_key", "span_seal_clients")
+            if (file := getattr(options, name)) is not None
+        }
+        if not found:
+            return service
+        return service.model_copy(update={"accept_options": options.model_copy(update=found)})
+
     def _connector(self, service: Service) -> Connector:
         tls = cache(partial(self._client_tls, service))
         anonymous = cache(partial(self._client_tls, service, show=False))
@@ -131,6 +143,8 @@ class Gateway:
             file = self._directory / options.authorization_file
             options = options.model_copy(update={"authorization_file": file})
             fields_of(options)  # what is wrong with it is to be known now
+        if options.span_seal_key is not None:
+            options = options.model_copy(update={"span_seal_key": self._directory / options.span_seal_key})
         made = connector(
             service.connects[0],
             options,

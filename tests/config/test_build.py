@@ -9,11 +9,12 @@ from isthmus.config.model import Bind, DirectoryProperties
 
 ACCEPT_OPTIONS = (
     "ssl.protocols, ssl.ciphers, span.mode, span.grace, span.ping.deadline, span.maximum.streams, "
-    "span.maximum.window, udp.interface, udp.multicast.ttl, udp.multicast.loop, "
+    "span.maximum.window, span.seal.key, udp.interface, udp.multicast.ttl, udp.multicast.loop, "
     "udp.inactivity.timeout, udp.maximum.flows, udp.maximum.flow.rate, udp.maximum.delay, udp.bind, "
     "tcp.bind, ssl.bind, tls.bind, ws.bind, wss.bind, http.bind, https.bind, "
-    "ws.maximum.message.size, ws.close.timeout, ws.inactivity.timeout, http.keepalive.timeout, "
-    "tcp.maximum.outbound.rate, ssl.verify-client, proxy.protocol, http.forwarded, trusted.sources"
+    "ws.maximum.message.size, ws.close.timeout, ws.ping.interval, ws.inactivity.timeout, "
+    "http.keepalive.timeout, tcp.maximum.outbound.rate, ssl.verify-client, proxy.protocol, "
+    "http.forwarded, span.seal.clients, trusted.sources"
 )
 SERVICE = (
     "name, type, description, accept, connect, properties, accept-options, connect-options, "

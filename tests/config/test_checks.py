@@ -379,3 +379,55 @@ def test_span_cannot_be_required_of_datagrams(side: str, load_text: Load, proble
     load_text(gateway(proxy(options.format("auto"), accept=accept, connect=connect)))
     (problem,) = problems_of(gateway(proxy(options.format("required"), accept=accept, connect=connect)))
     assert "span has no flows of datagrams yet" in problem
+
+
+PIN = f"sha256/{'A' * 43}="
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("<span.seal.pin>abc</span.seal.pin>", "'abc' is not the pin of a key"),
+        (
+            f"<span.seal.pin>{PIN}</span.seal.pin><span.mode>never</span.mode>",
+            "span.seal.pin seals span, and span.mode is never",
+        ),
+        (
+            f"<span.seal.pin>{PIN}</span.seal.pin><http.forwarded>forwarded</http.forwarded>",
+            "span.seal.pin seals span, and http.forwarded or proxy.protocol keep from it",
+        ),
+        ("<span.seal.key>a.pem</span.seal.key>", "span.seal.key seals nothing by itself"),
+    ],
+)
+def test_a_connect_is_sealed_or_refused(problems_of: Problems, options: str, told: str) -> None:
+    text = gateway(proxy(f"<connect-options>{options}</connect-options>", connect="ws://a:1/x"))
+    (problem,) = problems_of(text)
+    assert told in problem
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            "<span.seal.key>a.pem</span.seal.key><span.mode>never</span.mode>",
+            "span.seal.key seals span, and span.mode is never",
+        ),
+        ("<span.seal.clients>a.pem</span.seal.clients>", "span.seal.clients seals nothing by itself"),
+    ],
+)
+def test_an_accept_seals_what_it_can(problems_of: Problems, options: str, told: str) -> None:
+    text = gateway(proxy(f"<accept-options>{options}</accept-options>", accept="ws://a:1/x"))
+    (problem,) = problems_of(text)
+    assert told in problem
+
+
+@pytest.mark.parametrize("side", ["accept", "connect"])
+def test_datagrams_are_not_sealed(problems_of: Problems, side: str) -> None:
+    if side == "accept":
+        options = "<accept-options><span.seal.key>a.pem</span.seal.key></accept-options>"
+        text = gateway(proxy(options, accept="ws://a:1/x", connect="udp://a:2"))
+    else:
+        options = f"<connect-options><span.seal.pin>{PIN}</span.seal.pin></connect-options>"
+        text = gateway(proxy(options, accept="udp://a:1", connect="wss://a:2/x"))
+    (problem,) = problems_of(text)
+    assert "which has no flows of datagrams yet" in problem

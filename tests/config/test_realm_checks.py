@@ -24,6 +24,24 @@ ALLOWED = "<http.authorization.insecure>allowed</http.authorization.insecure>"
         (echo(NAMED), "", "there is no realm 'demo'"),
         (echo(NAMED, accept="tcp://localhost:1"), realm(), "cannot ask its clients who they are"),
         (echo(NAMED, accept="ssl://localhost:1"), realm(), "cannot ask its clients who they are"),
+        (
+            echo(NAMED, VERIFY, accept="ssl://localhost:1"),
+            realm(),
+            "allowed: ws, wss, http or https; ssl with a realm that asks for certificates only",
+        ),
+        (
+            echo(NAMED, accept="ssl://localhost:1"),
+            realm(CERTIFICATE, "Certificate"),
+            "asks for no certificate, and the realm demo needs one",
+        ),
+        (
+            proxy(
+                CREDENTIALS.format("<http.headers>X-A: b||authorization: Bearer c</http.headers>"),
+                connect="wss://localhost:2/",
+            ),
+            realm(),
+            "http.headers has an Authorization, and http.authorization.file another",
+        ),
         (echo(NAMED), realm(scheme="Bearer"), "a file module needs a password, and Bearer asks for none"),
         (echo(NAMED), realm(TOKEN), "a token module needs a token, and Basic asks for none"),
         (
@@ -103,3 +121,14 @@ def test_what_may_be_and_what_is_said_about_it(
     assert len(found) == len(warnings), found
     for text, warning in zip(found, warnings, strict=True):
         assert warning in text
+
+
+@pytest.mark.parametrize("scheme", ["ssl", "tls"])
+@pytest.mark.parametrize("verify", [VERIFY, OPTIONAL])
+def test_a_stream_in_tls_may_have_a_realm_of_certificates(load_text: Load, scheme: str, verify: str) -> None:
+    loaded = load_text(
+        gateway(
+            echo(NAMED, ROLE, verify, accept=f"{scheme}://localhost:1"), realm(CERTIFICATE, "Certificate")
+        )
+    )
+    assert not loaded.warnings

@@ -34,6 +34,7 @@ from isthmus.config.model import (
     Service,
 )
 from isthmus.gateway import Gateway
+from isthmus.security.seal import make_key, pin_of_file
 from isthmus.uri import parse
 
 HOST = "127.0.0.1"
@@ -90,6 +91,15 @@ def authority() -> Authority:
     return Authority(Path(folder))
 
 
+@functools.cache
+def seal_key() -> Path:
+    """Return a key that carriers are sealed by."""
+    folder = tempfile.mkdtemp(prefix="isthmus-seal-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    make_key(Path(folder) / "seal.pem")
+    return Path(folder) / "seal.pem"
+
+
 def server_security() -> Security:
     return Security(keystore=Keystore(file=authority().server(HOST)))
 
@@ -139,12 +149,15 @@ async def pair(
 ) -> AsyncIterator[Pair]:
     """Run two gateways joined by `scheme`; the client's dials `through` that port, not the server's own.
 
-    The scheme `ws plain` is ws without span. `options` are the server's; `properties` and `web_options` (of
-    the Web side) are for both.
+    The scheme `ws plain` is ws without span, `ws sealed` with sealed carriers. `options` are the server's;
+    `properties` and `web_options` (of the Web side) are for both.
     """
-    scheme, _, plain = scheme.partition(" ")
-    if plain:
+    scheme, _, kind = scheme.partition(" ")
+    sealing: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    if kind == "plain":
         web_options = {"span.mode": "never", **(web_options or {})}
+    elif kind == "sealed":
+        sealing = {"span.seal.key": seal_key()}, {"span.seal.pin": pin_of_file(seal_key())}
     port, web_port = free_port(), web_port or free_port()
     public = f"{scheme}://{HOST}:{through or web_port}/tunnel"
     bind = {f"{scheme}.bind": f"{HOST}:{web_port}"} if through else {}
@@ -152,10 +165,11 @@ async def pair(
         "proxy",
         public,
         f"tcp://{HOST}:{backend_port}",
-        accept_options={**bind, **(web_options or {})},
+        accept_options={**bind, **sealing[0], **(web_options or {})},
         **properties,
     )
-    near = service("proxy", f"tcp://{HOST}:{port}", public, connect_options=web_options, **properties)
+    to_far = {**sealing[1], **(web_options or {})}
+    near = service("proxy", f"tcp://{HOST}:{port}", public, connect_options=to_far, **properties)
     secure = scheme == "wss"
     server_config = configuration(far, options=options, security=server_security() if secure else None)
     client_config = configuration(near, security=client_security() if secure else None)

@@ -18,7 +18,7 @@ PIECE = random.Random(3).randbytes(1 << 20)
 PIECES = 48
 
 
-@pytest.mark.parametrize("scheme", ["ws", "wss"])
+@pytest.mark.parametrize("scheme", ["ws", "wss", "ws sealed"])
 async def test_a_slow_reader_slows_its_own_sender_only(scheme: str) -> None:
     pushed = 0
 

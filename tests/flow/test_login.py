@@ -408,6 +408,43 @@ async def test_a_certificate_is_who_one_is(tmp_path: Path, kind: str) -> None:
             assert await asked(context) == expected
 
 
+async def test_a_certificate_is_who_a_stream_in_tls_is(tmp_path: Path) -> None:
+    """Nobody can be asked there: who may not come in sees a reset, and who has to go, too."""
+    joe, ann = issue("joe"), issue("ann")
+    believed = write(tmp_path / "clients.pem", (joe.pem + ann.pem).decode())
+    demo = realm(("certificate", "required", {}), scheme="Certificate", asked={"session-timeout": "1 s"})
+    security = Security(
+        keystore=server_security().keystore, truststore=Keystore(file=believed), realms=(demo,)
+    )
+    port = free_port()
+    made = service("echo", f"ssl://{HOST}:{port}", accept_options={"ssl.verify-client": "optional"})
+    only_joe = (AuthorizationConstraint(require_users=("joe",)),)
+    made = made.model_copy(update={"realm_name": "demo", "authorization": only_joe})
+
+    async def talk(context: ssl.SSLContext) -> bytes:
+        """Return what came back, having waited for the end."""
+        reader, writer = await asyncio.open_connection(HOST, port, ssl=context)
+        back = b""
+        try:
+            async with asyncio.timeout(20):
+                writer.write(b"hello")
+                back = await reader.readexactly(5)
+                assert await reader.read() == b"", "nothing but an end, one way or the other"
+        except (ConnectionError, ssl.SSLError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.transport.abort()
+        return back
+
+    async with running(configuration(made, options=QUICK, security=security)):
+        assert await talk(authority().client_context()) == b""
+        for who, expected in ((joe, b"hello"), (ann, b"")):
+            file = write(tmp_path / "client.pem", (who.pem + who.key_pem()).decode())
+            context = authority().client_context()
+            context.load_cert_chain(file)
+            assert await talk(context) == expected
+
+
 async def test_too_many_failures(users: Path) -> None:
     port = free_port()
     config = with_users(users, guarded(service("echo", f"ws://{HOST}:{port}/echo")))

@@ -16,7 +16,8 @@ from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import InvalidStatus
 
 __all__ = ["event_loop_policy"]
-pytestmark = [on_each_loop, pytest.mark.parametrize("scheme", ["ws", "wss", "ws plain", "wss plain"])]
+SCHEMES = ["ws", "wss", "ws plain", "wss plain", "ws sealed", "wss sealed"]
+pytestmark = [on_each_loop, pytest.mark.parametrize("scheme", SCHEMES)]
 
 TIMES = 20
 

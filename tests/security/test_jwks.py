@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -193,3 +194,39 @@ def test_a_fetch_is_bounded_and_follows_nobody(web: str) -> None:
 def test_authorities_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(KeystoreError, match="no certificates"):
         fetcher("https://x/", 5.0, write(tmp_path / "ca.pem", "x"))
+
+
+def test_keys_of_a_file_that_are_gone(tmp_path: Path) -> None:
+    path = write(tmp_path / "keys", document(entry(EC, kid="a")).decode())
+    keys = FileKeys(path)
+    (key,) = keys.find("a", "ES256")
+    assert keys.holds(key.stamp)
+    assert not keys.holds("another")
+    renamed = parse(document(entry(EC, kid="b")), "here")
+    assert renamed[0].stamp == key.stamp, "a name is no key"
+
+
+def test_fetched_keys_are_asked_for_again_while_something_is_open() -> None:
+    """In time, off the loop, and a failure revokes nothing."""
+    issuer = Issuer()
+    (key,) = issuer.keys.find("a", "ES256")
+    assert issuer.keys.holds(key.stamp)
+    assert issuer.asked == 1
+
+    def until_asked(times: int) -> None:
+        for _ in range(500):
+            issuer.keys.holds(key.stamp)
+            if issuer.asked >= times and not issuer.keys._lock.locked():
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"asked {issuer.asked} times")
+
+    issuer.now, issuer.answer = 301.0, None
+    until_asked(2)
+    assert issuer.keys.holds(key.stamp)
+    issuer.now, issuer.answer = 340.0, document(entry(ECKey.generate_key("P-256"), kid="a"))
+    until_asked(3)
+    assert not issuer.keys.holds(key.stamp)
+    for _ in range(100):
+        issuer.keys.holds(key.stamp)
+    assert issuer.asked == 3

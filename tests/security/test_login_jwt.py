@@ -51,6 +51,9 @@ class Keys:
             raise KeystoreError("there are no keys")
         return matching(self.keys, identifier, algorithm)
 
+    def holds(self, stamp: str) -> bool:
+        return any(key.stamp == stamp for key in self.keys)
+
 
 KEYS = Keys()
 
@@ -247,3 +250,15 @@ def test_keys_come_from_a_file_or_a_url(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(login_jwt, "library", missing)
     with pytest.raises(ConfigurationError):
         JwtModule(url, tmp_path)
+
+
+def test_a_key_that_is_gone_vouches_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever its tokens let in has to go; the others stay."""
+    made = module()
+    by_ec = made.login(Credentials(tokens=(token(),)))
+    by_ed = made.login(Credentials(tokens=(token("EdDSA", ED),)))
+    assert by_ec.stamp != by_ed.stamp
+    assert made.vouches("joe", by_ec.stamp)
+    monkeypatch.setattr(KEYS, "keys", tuple(key for key in KEYS.keys if key.identifier != "ec"))
+    assert not made.vouches("joe", by_ec.stamp)
+    assert made.vouches("joe", by_ed.stamp)

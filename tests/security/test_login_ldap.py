@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,42 @@ def test_urls(url: str, provider: Provider) -> None:
 def test_other_credentials_are_not_asked_about(slapd: Slapd, authority: Authority) -> None:
     with pytest.raises(LoginFailed):
         module(slapd, authority, userFilter=FILTER).login(Credentials(tokens=("x",)))
+
+
+def test_who_was_removed_or_changed_is_found_out(
+    pytestconfig: pytest.Config, tmp_path: Path, authority: Authority
+) -> None:
+    """A directory of its own, as it is changed."""
+    running = Slapd(Requirements(pytestconfig).program("slapd"), tmp_path, authority)
+    try:
+        groups: dict[str, Any] = {"role-base": "ou=groups,dc=example,dc=com"}
+        made = module(running, authority, userFilter=FILTER, recheck="50 ms", **groups)
+        joe, ann = login(made), login(made, "ann", "anns")
+        assert joe.stamp
+        assert joe.stamp != ann.stamp
+
+        def stands(entry: Entry) -> bool:
+            for _ in range(10):
+                if not made.vouches(entry.subject, entry.stamp):
+                    return False
+                time.sleep(0.1)
+            return True
+
+        assert stands(joe)
+        running.delete("cn=OPERATORS,ou=groups,dc=example,dc=com")
+        assert not stands(joe), "his roles are others now"
+        assert stands(ann)
+        again = login(made)
+        assert again.roles == frozenset()
+        assert stands(again)
+        running.delete("uid=joe,ou=people,dc=example,dc=com")
+        assert not stands(again)
+        running.stop()
+        assert stands(ann), "a directory that is away ends nothing"
+    finally:
+        running.stop()
+
+
+def test_who_is_found_by_the_users_own_bind_is_not_asked_about(slapd: Slapd, authority: Authority) -> None:
+    made = module(slapd, authority, authIdentity=IDENTITY, userFilter=FILTER)
+    assert login(made).stamp == ""

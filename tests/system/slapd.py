@@ -107,5 +107,13 @@ class Slapd:
             return False
         return True
 
+    def delete(self, name: str) -> None:
+        """Remove an entry."""
+        remove = shutil.which("ldapdelete")
+        assert remove is not None
+        who = ["-x", "-D", "cn=admin,dc=example,dc=com", "-w", "s3cret-of-admin"]
+        command = [remove, *who, "-H", f"ldap://127.0.0.1:{self.port}", name]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+
     def stop(self) -> None:
         self._process.kill()

@@ -602,7 +602,10 @@ class Span:
         span = None if accept.span_mode == "never" else cast("SpanAccept", self)
         port.front.router.websockets[:] = [replace(route, options=accept, span=span)]
 
-    def take(self, below: Transport, identity: Identity) -> None:
+    subprotocols = (SUBPROTOCOL,)
+
+    def take(self, below: Transport, identity: Identity, subprotocol: str | None) -> None:
+        assert subprotocol == SUBPROTOCOL
         self.taken.append(below)
         self.identities.append(identity)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
 from spnego.exceptions import SpnegoError
 from tests.transports.conformance import Recorder, refused_port
 from tests.transports.loops import (
+    PATIENCE,
     event_loop_policy,
     nothing_left_open,
     on_each_loop,
@@ -166,6 +168,57 @@ async def test_ntlm(right: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             error = await attempt.failure()
             assert "it does not take the user name and password of 'CORP\\\\alice' (NTLM)" in str(error)
         assert proxy.connections == 1
+
+
+class SlowTicket:
+    """Stands for Kerberos: its token comes when the loop says so, which it cannot while it is held up."""
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+        self.complete = True
+        self.threads: list[str] = []
+
+    def step(self, token: bytes | None) -> bytes:
+        self.threads.append(threading.current_thread().name)
+        assert self.may_go_on.wait(PATIENCE), "the loop was held up"
+        return b"ticket"
+
+
+@pytest.mark.parametrize("end", ["opened", "cancelled", "proxy gone", "too late"])
+async def test_a_token_that_takes_its_time_holds_nobody_up(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticket = SlowTicket()
+    monkeypatch.setattr("spnego.client", lambda *_, **__: ticket)
+    http = HttpProxy(lambda authorization: [] if authorization else ["Negotiate"])
+    server = await serve(b"hello")
+    with nothing_left_open():
+        async with server, ProxyServer(http) as proxy:
+            seconds = 0.3 if end == "too late" else 10.0
+            attempt = Attempt(proxy.port, f"tcp://gw:{port_of(server)}", seconds=seconds)
+            await until(lambda: ticket.threads, "a thread that makes the token")
+            await turns(20)
+            assert not attempt.above.events
+            if end == "cancelled":
+                attempt.dial.cancel()
+            elif end == "proxy gone":
+                proxy.drop()
+                await turns(20)
+                assert not attempt.failures, "it is seen when the thread has come back"
+            elif end == "too late":
+                assert "within 0.3 s" in str(await attempt.failure())
+            ticket.may_go_on.set()
+            if end == "opened":
+                above = await attempt.made()
+                await until(lambda: above.data == b"hello")
+                above.call("abort")
+                await until(lambda: above.lost)
+            elif end == "proxy gone":
+                assert "it ended the connection" in str(await attempt.failure())
+            await turns(20)
+            assert all(name.startswith("isthmus-proxy-login") for name in ticket.threads)
+            if end == "cancelled":
+                assert not attempt.above.events
+                assert not attempt.failures
+        await turns(5)
 
 
 async def test_a_proxy_that_is_not_there() -> None:

@@ -18,6 +18,7 @@ from tests.websocket.recorder import Recorder as Frames
 from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError, StreamCut, StreamReset
 from isthmus.transports.base import Transport
+from isthmus.transports.keep_alive import IdleLimit
 from isthmus.transports.ws import WebSocketOpening, WebSocketTransport
 from isthmus.transports.ws_connect import start_plain
 from isthmus.uri import parse
@@ -604,7 +605,7 @@ class Opening:
     def _open(self, below: Transport, subprotocol: str | None, rest: bytearray) -> None:
         self.opened += 1
         assert subprotocol is None
-        start_plain(below, ConnectOptions(), self.above, rest)
+        start_plain(below, ConnectOptions(), self.above, rest, IdleLimit("gw", 0.0))
 
     def settle(self) -> None:
         with OnClock(self.wire):

@@ -59,6 +59,7 @@ def check(services: Sequence[Service], file: str, lines: Lines, *, stdio: bool =
         problems += _strategy(service, index, file, lines)
         problems += _trust(service, index, file, lines)
         problems += _datagrams(service, index, file, lines)
+        problems += _sealing(service, index, file, lines)
     problems += _listeners(services, file, lines)
     return problems
 
@@ -197,6 +198,46 @@ def _datagrams(service: Service, index: int, file: str, lines: Lines) -> Iterato
             line = line_of(lines, "service", index, section, "span.mode")
             what = "span has no flows of datagrams yet: each has a WebSocket of its own"
             yield Problem(file, line, f"service/{section}/span.mode", what, "auto or never")
+
+
+def _sealing(service: Service, index: int, file: str, lines: Lines) -> Iterator[Problem]:
+    """Only span is sealed, so what asks for sealing may use nothing else."""
+    accepting, connecting = service.accept_options, service.connect_options
+    for section, name, wanted, mode in (
+        ("accept-options", "span.seal.key", accepting.span_seal_key is not None, accepting.span_mode),
+        ("connect-options", "span.seal.pin", bool(connecting.span_seal_pins), connecting.span_mode),
+    ):
+        if not wanted:
+            continue
+        what = allowed = ""
+        if mode == "never":
+            what, allowed = f"{name} seals span, and span.mode is never", "span.mode auto or required"
+        elif service.datagrams:
+            what, allowed = f"{name} seals span, which has no flows of datagrams yet", "leave it out"
+        elif section == "connect-options" and connecting.tells_origin:
+            what = f"{name} seals span, and http.forwarded or proxy.protocol keep from it"
+            allowed = "one of them; span tells of each stream's client by itself"
+        if what:
+            line = line_of(lines, "service", index, section, name)
+            yield Problem(file, line, f"service/{section}/{name}", what, allowed)
+    for section, name, lonely, beside in (
+        (
+            "accept-options",
+            "span.seal.clients",
+            accepting.span_seal_clients is not None and accepting.span_seal_key is None,
+            "span.seal.key",
+        ),
+        (
+            "connect-options",
+            "span.seal.key",
+            connecting.span_seal_key is not None and not connecting.span_seal_pins,
+            "span.seal.pin",
+        ),
+    ):
+        if lonely:
+            line = line_of(lines, "service", index, section, name)
+            what = f"{name} seals nothing by itself"
+            yield Problem(file, line, f"service/{section}/{name}", what, f"{beside} beside it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
 from isthmus import uri
-from isthmus.config import tls_names, units
+from isthmus.config import tls_names, units, words
 from isthmus.config.bind import Bind as Bind
 from isthmus.config.cache_control import CacheControl
 from isthmus.config.headers import parse_fields, parse_host, parse_server_name, parse_target
@@ -69,24 +69,6 @@ def _local_bind(value: Any) -> Bind:
         raise NotAllowed(str(error), allowed) from error
 
 
-def _origins(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if name not in ("*", "null") and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@*]+", name):
-            raise NotAllowed(
-                f"{shown(name)} is not an origin", "*, or scheme://host[:port] (https://www.example.com)"
-            )
-    if not names:
-        raise NotAllowed("there is no origin", "*, or scheme://host[:port] (https://www.example.com)")
-    return names
-
-
-def _tokens(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):  # RFC 9110 5.6.2
-            raise NotAllowed(f"{shown(name)} cannot stand in an HTTP header", "names such as GET or X-Header")
-    return names
-
-
 def _web_path(value: str) -> str:
     if ".." in value.split("/"):
         raise NotAllowed(
@@ -114,40 +96,12 @@ def _cache_control(value: Any) -> CacheControl:
     return CacheControl.parse(value)
 
 
-def _extension(value: str) -> str:
-    if not re.fullmatch(r"[^\s./\\\x00-\x1f\x7f]{1,64}", value):
-        near = value.rpartition(".")[2]
-        raise NotAllowed(f"{shown(value)} is not an extension", "what follows the last dot of a name", near)
-    return value.lower()
-
-
-def _mime_type(value: str) -> str:
-    token = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-    parameter = rf"\s*;\s*{token}=(?:{token}|\"[^\"\\\x00-\x1f\x7f-\uffff]*\")"
-    if not re.fullmatch(rf"{token}/{token}(?:{parameter})*", value):
-        raise NotAllowed(f"{shown(value)} is not a media type", "type/subtype, for example text/css")
-    return value
-
-
-def _keyring(value: str) -> str:
-    user, _, service = value.rpartition("@")
-    if not user or not service:
-        raise NotAllowed(f"{shown(value)} is no entry of a keyring", "USER@SERVICE (alice@proxy.example.com)")
-    return value
-
-
 def _carriers(value: Any) -> int:
     if value == "auto":
         return 0
     if not isinstance(value, (int, str)) or not 0 <= units.count(value) <= MAXIMUM_CARRIERS:
         raise NotAllowed(f"{shown(value)} is no number of WebSockets", f"auto, or 1 to {MAXIMUM_CARRIERS}")
     return units.count(value)
-
-
-def _interface(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", value):
-        return value
-    raise NotAllowed(f"{shown(value)} is not a network interface", "its name (eth0) or an IP address of it")
 
 
 Uri = Annotated[Address, BeforeValidator(_address)]
@@ -242,12 +196,18 @@ class SpanOptions(TlsOptions):
     """How many streams the peer may have open at once in one session; one more is reset."""
     span_maximum_window: Size = Field(16 * 1024 * 1024, alias="span.maximum.window", ge=64 * 1024, le=1 << 30)
     """The most that one stream may have under way towards this side."""
+    span_seal_key: File | None = Field(None, alias="span.seal.key")
+    """The key (PEM, with its certificate) by which carriers are sealed: of an accept, then it takes sealed
+    ones; of a connect, who it is.
+    """
 
 
 class UdpOptions(Section):
     """Options of udp that an accept and a connect share (docs/udp.md)."""
 
-    udp_interface: Annotated[str, BeforeValidator(_interface)] | None = Field(None, alias="udp.interface")
+    udp_interface: Annotated[str, BeforeValidator(words.interface)] | None = Field(
+        None, alias="udp.interface"
+    )
     """The network interface for a multicast group: a name or an address of it. None: the kernel chooses."""
     udp_multicast_ttl: Count = Field(1, alias="udp.multicast.ttl", ge=0, le=255)
     """How many networks a datagram to a group may cross (isthmus)."""
@@ -278,6 +238,8 @@ class AcceptOptions(UdpOptions, SpanOptions):
     """The largest message a WebSocket client may send; a larger one is answered with Close 1009."""
     websocket_close_timeout: Duration = Field(30.0, alias="ws.close.timeout", gt=0)
     """How long the other direction may go on after one direction of a WebSocket has ended (isthmus)."""
+    websocket_ping_interval: Duration = Field(20.0, alias="ws.ping.interval", ge=0)
+    """After how long without anything a WebSocket is pinged, so that nothing on the way cuts it. 0: never."""
     websocket_inactivity_timeout: Duration = Field(0.0, alias="ws.inactivity.timeout", ge=0)
     """After how long without a sign of life a WebSocket is reset; it is pinged at half of that. 0: never."""
     http_keepalive_timeout: Duration = Field(30.0, alias="http.keepalive.timeout", ge=0)
@@ -290,6 +252,8 @@ class AcceptOptions(UdpOptions, SpanOptions):
     """Whether connections from `trusted_sources` begin with a header of the PROXY protocol (isthmus)."""
     http_forwarded: Literal["none", "x-forwarded-for", "forwarded"] = Field("none", alias="http.forwarded")
     """Which header of `trusted_sources` says who a Web client is (isthmus)."""
+    span_seal_clients: File | None = Field(None, alias="span.seal.clients")
+    """Certificates (PEM) of the keys of which a client must prove one where it seals. None: anybody may."""
     trusted_sources: Networks = Field((), alias="trusted.sources")
     """The balancers in front of this gateway (isthmus)."""
 
@@ -304,6 +268,8 @@ class ConnectOptions(UdpOptions, SpanOptions):
 
     span_carriers: Annotated[int, BeforeValidator(_carriers)] = Field(0, alias="span.carriers")
     """How many WebSockets carry one session. 0, written `auto`: one, and up to four where it is the limit."""
+    span_seal_pins: Annotated[Names, AfterValidator(words.pins)] = Field((), alias="span.seal.pin")
+    """Carriers must be sealed to a gateway that proves one of these keys. Empty: nothing is sealed."""
     websocket_mask: Literal["always", "agreed"] = Field("always", alias="ws.mask")
     """`agreed` spares the work of masking where the peer is an isthmus that ended the TLS itself."""
 
@@ -326,6 +292,8 @@ class ConnectOptions(UdpOptions, SpanOptions):
     websocket_maximum_message_size: Size = Field(128 * 1024, alias="ws.maximum.message.size", gt=0)
     """The largest message a WebSocket server may send (isthmus)."""
     websocket_close_timeout: Duration = Field(30.0, alias="ws.close.timeout", gt=0)
+    websocket_ping_interval: Duration = Field(20.0, alias="ws.ping.interval", ge=0)
+    """As for an accept; learned to be shorter where something cuts sooner. 0: never."""
     websocket_inactivity_timeout: Duration = Field(0.0, alias="ws.inactivity.timeout", ge=0)
     tcp_bind: LocalBindValue | None = Field(None, alias="tcp.bind")
     """The local address of outgoing connections. None: the kernel chooses."""
@@ -358,7 +326,7 @@ class ConnectOptions(UdpOptions, SpanOptions):
         """Whether the destination is told who each connection is made for."""
         return self.proxy_protocol != "none" or self.http_forwarded != "none"
 
-    proxy_credentials_keyring: Annotated[str, AfterValidator(_keyring)] | None = Field(
+    proxy_credentials_keyring: Annotated[str, AfterValidator(words.keyring)] | None = Field(
         None, alias="proxy.credentials-keyring"
     )
     """The same from the keyring of this user: `USER@SERVICE` (isthmus)."""
@@ -423,9 +391,9 @@ class MimeMapping(Section):
     names.
     """
 
-    extension: Annotated[str, AfterValidator(_extension)]
+    extension: Annotated[str, AfterValidator(words.extension)]
     """What follows the last dot, in lower case; any case of a file's name fits."""
-    mime_type: Annotated[str, AfterValidator(_mime_type)] = Field(alias="mime-type")
+    mime_type: Annotated[str, AfterValidator(words.mime_type)] = Field(alias="mime-type")
 
     def __str__(self) -> str:
         return f"{self.extension}: {self.mime_type}"
@@ -434,11 +402,11 @@ class MimeMapping(Section):
 class CrossSiteConstraint(Section):
     """One `cross-site-constraint` of a service: pages of which other sites a browser may let in."""
 
-    allow_origin: Annotated[Names, AfterValidator(_origins)] = Field(alias="allow-origin")
+    allow_origin: Annotated[Names, AfterValidator(words.origins)] = Field(alias="allow-origin")
     """Origins, `*` for every one."""
-    allow_methods: Annotated[Names, AfterValidator(_tokens)] = Field((), alias="allow-methods")
+    allow_methods: Annotated[Names, AfterValidator(words.tokens)] = Field((), alias="allow-methods")
     """For HTTP: methods; empty: GET, HEAD and POST."""
-    allow_headers: Annotated[Names, AfterValidator(_tokens)] = Field((), alias="allow-headers")
+    allow_headers: Annotated[Names, AfterValidator(words.tokens)] = Field((), alias="allow-headers")
     """For HTTP: request headers beyond those that every page may send."""
     maximum_age: Duration | None = Field(None, alias="maximum-age", ge=0)
     """For HTTP: how long a browser may remember the answer."""

@@ -114,6 +114,8 @@ class LdapLogin(LoginOptions):
     """Whom to believe that it is the server (PEM). Not written: whom the system believes (isthmus)."""
     timeout: Duration = Field(5.0, gt=0, le=60)
     """How long one server may take to answer (isthmus)."""
+    recheck: Duration = Field(60.0, ge=0, le=86_400)
+    """How often the directory is asked again while something is open; 0: never (isthmus)."""
 
 
 class TokenLogin(LoginOptions):

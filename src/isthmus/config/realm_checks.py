@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from isthmus.config.checks import Lines, line_of
+from isthmus.config.headers import split_field
 from isthmus.config.model import Service
 from isthmus.config.nearest import nearest
 from isthmus.config.realm import PASSWORD_MODULES, TOKEN_MODULES, JwtLogin, LdapLogin, Realm
@@ -117,9 +118,13 @@ class RealmChecks:
         needed = all(module.type == "certificate" for module in realm.modules)
         for place, accept in enumerate(service.accepts):
             line = self.line("service", index, "accept", place)
-            if not accept.kind.web:
+            secure_stream = accept.kind.secure and not accept.kind.web
+            if not accept.kind.web and not (secure_stream and needed):
                 what = f"{accept} cannot ask its clients who they are, and the service has a realm"
-                yield Problem(self.file, line, "service/accept", what, "ws, wss, http or https")
+                allowed = "ws, wss, http or https"
+                if secure_stream:
+                    allowed += f"; {accept.scheme} with a realm that asks for certificates only"
+                yield Problem(self.file, line, "service/accept", what, allowed)
             elif certificates and service.accept_options.verify_client == "none":
                 if needed:
                     what = f"{accept} asks for no certificate, and the realm {realm.name} needs one"
@@ -130,6 +135,12 @@ class RealmChecks:
 
     def _connects(self, service: Service, index: int) -> Iterator[Problem]:
         options = service.connect_options
+        names = [split_field(line)[0].lower() for line in options.http_headers]
+        if options.authorization_file is not None and "authorization" in names:
+            line = self.line("service", index, "connect-options", "http.headers")
+            what = "http.headers has an Authorization, and http.authorization.file another"
+            allowed = "one of them; the file is read again when it changes"
+            yield Problem(self.file, line, "service/connect-options/http.headers", what, allowed)
         if options.authorization_file is None or options.authorization_insecure == "allowed":
             return
         for place, connect in enumerate(service.connects):

@@ -47,6 +47,8 @@ class SigningKey:
     identifier: str | None
     key: Any
     algorithms: tuple[str, ...]
+    stamp: str
+    """What it is known again by, whatever it is called: its thumbprint (RFC 7638)."""
 
 
 class Keys(Protocol):
@@ -56,6 +58,9 @@ class Keys(Protocol):
         """Return the keys that a token with `kid` and `alg` could be signed with. May take its time. Raises
         `KeystoreError` where there are none to look at.
         """
+
+    def holds(self, stamp: str) -> bool:
+        """Whether the key with this stamp is still one of them, as far as is known. Does not wait."""
 
 
 def parse(data: bytes, place: str) -> tuple[SigningKey, ...]:
@@ -88,7 +93,8 @@ def parse(data: bytes, place: str) -> tuple[SigningKey, ...]:
         if kind[0] == "RSA" and _bits(entry) < 2048:
             raise KeystoreError(f"{place}: an RSA key of {_bits(entry)} bits is too short; 2048 are needed")
         identifier = entry.get("kid")
-        found.append(SigningKey(identifier if isinstance(identifier, str) else None, key, allowed))
+        name = identifier if isinstance(identifier, str) else None
+        found.append(SigningKey(name, key, allowed, str(key.thumbprint())))
     if not found:
         raise KeystoreError(f"{place} has no key that can verify tokens")
     return tuple(found)
@@ -118,6 +124,9 @@ class FileKeys:
 
     def find(self, identifier: str | None, algorithm: str) -> Sequence[SigningKey]:
         return matching(self._keys.current(), identifier, algorithm)
+
+    def holds(self, stamp: str) -> bool:
+        return any(key.stamp == stamp for key in self._keys.current())
 
 
 class FetchedKeys:
@@ -155,6 +164,13 @@ class FetchedKeys:
         if not self._keys or self._clock() - self._fetched > STALE_SECONDS:
             raise KeystoreError(f"there are no keys from {self._url}")
         return found
+
+    def holds(self, stamp: str) -> bool:
+        now = self._clock()
+        old = now - self._fetched >= self._refresh
+        if old and now - self._tried >= min(AGAIN_SECONDS, self._refresh) and not self._lock.locked():
+            threading.Thread(target=self._update, name="isthmus-keys", daemon=True).start()
+        return not self._keys or any(key.stamp == stamp for key in self._keys)
 
     def _update(self) -> None:
         # Whoever comes while one fetches waits only where there is nothing to go on with.

@@ -17,7 +17,7 @@ from typing import Any
 
 from isthmus.config.realm import JwtLogin
 from isthmus.errors import KeystoreError
-from isthmus.security.jwks import FetchedKeys, FileKeys, Keys, fetcher
+from isthmus.security.jwks import FetchedKeys, FileKeys, Keys, SigningKey, fetcher
 from isthmus.security.login import Credentials, Entry, LoginFailed, LoginUnavailable, checked_name
 from isthmus.security.passwords import library
 
@@ -58,12 +58,13 @@ class JwtModule:
     def login(self, credentials: Credentials) -> Entry:
         if not credentials.tokens:
             raise LoginFailed("there is no token")
-        return self._entry(self._claims(credentials.tokens[0]))
+        key, claims = self._verified(credentials.tokens[0])
+        return self._entry(claims, key.stamp)
 
     def vouches(self, subject: str, stamp: str) -> bool:
-        return True  # a signed token says itself when it ends
+        return self._keys.holds(stamp)  # a signed token says itself when it ends
 
-    def _claims(self, token: str) -> dict[str, Any]:
+    def _verified(self, token: str) -> tuple[SigningKey, dict[str, Any]]:
         from joserfc import jws
         from joserfc.errors import JoseError
 
@@ -81,10 +82,10 @@ class JwtModule:
             except (JoseError, ValueError, TypeError, RecursionError):
                 continue
             if isinstance(claims, dict):
-                return claims
+                return key, claims
         raise LoginFailed("the signature of the token is not the issuer's")
 
-    def _entry(self, claims: dict[str, Any]) -> Entry:
+    def _entry(self, claims: dict[str, Any], stamp: str) -> Entry:
         options, now = self._options, self._clock()
         if claims.get("iss") != options.issuer:
             raise LoginFailed("the token was issued by somebody else")
@@ -105,7 +106,7 @@ class JwtModule:
         if not isinstance(subject, str):
             raise LoginFailed(f"the token has no {options.subject_claim}")
         roles = _roles(_claim(claims, options.role_claim))
-        return Entry(checked_name(subject), roles, expires + options.leeway)
+        return Entry(checked_name(subject), roles, expires + options.leeway, stamp)
 
 
 def _header(token: str) -> tuple[str, str | None]:

@@ -14,6 +14,7 @@ asked in turn until one answers.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import ssl
@@ -28,10 +29,14 @@ from isthmus.errors import KeystoreError
 from isthmus.security.followed import Followed
 from isthmus.security.login import Credentials, Entry, LoginFailed, LoginUnavailable
 from isthmus.security.passwords import library
+from isthmus.security.recheck import Recheck
 
 MAXIMUM_ROLES = 1000
 _LDAPS_PORT = 636
 _TRY_ANOTHER = (51, 52)  # busy, unavailable (RFC 4511, 4.1.9)
+# What changes with a password, or when somebody is locked out for good: of OpenLDAP, Active Directory, 389.
+# Not what failed logins change, or anybody could end what others have open.
+_STATE = ("pwdChangedTime", "pwdLastSet", "userAccountControl", "nsAccountLock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,9 @@ class LdapModule:
             self._bind_password = Followed(
                 directory / options.bind_password_file, "the password file", _first_line
             )
+        # Only where the user is found without being bound to: a password is not kept to ask with it again.
+        every = options.recheck if options.auth_identity is None else 0.0
+        self._recheck = Recheck("the directory", every, self._stands)
         self._tls = None
         if options.use_ssl or any(provider.tls for provider in self._providers):
             authorities = None if options.ca_file is None else str(directory / options.ca_file)
@@ -92,11 +100,36 @@ class LdapModule:
         raise LoginUnavailable(f"no LDAP server answers as it should: {_brief(trouble)}") from trouble
 
     def vouches(self, subject: str, stamp: str) -> bool:
-        return True  # a directory is not asked again; session-timeout bounds that
+        return self._recheck.vouches(subject, stamp)
+
+    def _stands(self, subject: str, stamp: str) -> bool:
+        """Whether the entry of `subject` is still there, and the same in what counts."""
+        trouble: Exception | None = None
+        for provider in self._providers:
+            try:
+                with self._connection(provider) as connection:
+                    self._bind_ourselves(connection)
+                    found = self._find(connection, provider, subject)
+                    roles = frozenset(self._roles(connection, found, str(found["dn"]), subject))
+                    return self._stamp(found, roles) == stamp
+            except LoginFailed:
+                return False
+            except (self._ldap.core.exceptions.LDAPException, OSError, LoginUnavailable) as error:
+                trouble = error
+        raise LoginUnavailable(f"no LDAP server answers as it should: {_brief(trouble)}") from trouble
+
+    def _stamp(self, found: Any, roles: frozenset[str]) -> str:
+        parts = [
+            str(found["dn"]),
+            *(str(found["attributes"].get(name, "")) for name in _STATE),
+            *sorted(roles),
+        ]
+        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
     def _ask(self, provider: Provider, user: str, password: str) -> Entry:
         options = self._options
         found: Any = None
+        stamp = ""
         with self._connection(provider) as connection:
             if options.auth_identity is None:
                 self._bind_ourselves(connection)
@@ -109,7 +142,11 @@ class LdapModule:
                 if self._filter is not None:
                     found = self._find(connection, provider, user)
                     name = str(found["dn"])
-            return Entry(user, frozenset(self._roles(connection, found, name, user)))
+            roles = frozenset(self._roles(connection, found, name, user))
+            if options.auth_identity is None and options.recheck:
+                stamp = self._stamp(found, roles)
+                self._recheck.found(user, stamp)
+            return Entry(user, roles, stamp=stamp)
 
     def _connection(self, provider: Provider) -> Any:
         timeout = max(1, math.ceil(self._options.timeout))  # the library takes whole seconds
@@ -154,7 +191,11 @@ class LdapModule:
         assert self._filter is not None
         attribute = self._attribute()
         entries = self._search(
-            connection, provider.base, self._filled(self._filter, user), [attribute] if attribute else [], 2
+            connection,
+            provider.base,
+            self._filled(self._filter, user),
+            [*_STATE, *([attribute] if attribute else [])],
+            2,
         )
         if not entries:
             raise LoginFailed("there is no such user")

@@ -160,6 +160,11 @@ class Carrier:
         """What this carrier moves, in bytes a second, 0 if unknown."""
         return self.pacing.rate
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing that was sent waits for an answer."""
+        return not self.pinged and self.pacing.in_flight == 0
+
     # --- bytes in and out
 
     def receive(self, data: Buffer, final: bool, now: float) -> None:
@@ -344,7 +349,10 @@ class Carrier:
         """Return when `check` has something to do."""
         if self.phase == Phase.HANDSHAKE:
             return self.opened_at + handshake_timeout
-        return self.heard + (ping_deadline if self.pinged else ping_deadline / 2)
+        session = self.session
+        if self.pinged or session is None:
+            return self.heard + ping_deadline
+        return self.heard + session.ping_after
 
     def check(self, now: float, handshake_timeout: float, ping_deadline: float) -> None:
         """Send a PING or give the carrier up, where it is time."""

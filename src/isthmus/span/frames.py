@@ -15,6 +15,8 @@ from typing import NamedTuple
 from isthmus.errors import SpanError
 
 SUBPROTOCOL = "span.isthmus.v1"
+SEALED_SUBPROTOCOL = "sealed.span.isthmus.v1"
+"""The same inside TLS between the two gateways (section 2)."""
 
 
 class Type(IntEnum):

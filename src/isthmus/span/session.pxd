@@ -39,6 +39,7 @@ cdef class Session:
     cdef readonly Outbox outbox
     cdef public double now
     cdef readonly double acknowledge_within
+    cdef public double ping_after
     cdef public double resumes_left
     cdef public double resumes_since
     cdef double _deadline_grace

@@ -101,6 +101,7 @@ class Session:
         "over",
         "owner",
         "peer",
+        "ping_after",
         "place",
         "random_bytes",
         "receive_budget",
@@ -131,6 +132,8 @@ class Session:
         self.receive_budget = receive_budget or Budget(self.limits.receive_budget)
         self.send_budget = send_budget or Budget(self.limits.send_budget)
         self.acknowledge_within = self.limits.acknowledge_within
+        self.ping_after = self.limits.ping_deadline / 2
+        """After how many seconds in which nothing came a carrier is pinged."""
         self.counters = Counters()
         self.owner: Any = None
         self.now = now

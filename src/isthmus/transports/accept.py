@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 
 from isthmus.errors import ConnectError
-from isthmus.identity import ANONYMOUS
+from isthmus.identity import ANONYMOUS, Identity
 from isthmus.transports.base import Origin, Receiver, Transport, peer_name
 from isthmus.transports.rate import RateLimit, limited
 from isthmus.transports.stream_socket import PlainStreamSocket, StreamSocket
@@ -74,15 +74,20 @@ class StreamIncoming:
     receiver.
     """
 
-    __slots__ = ("_gone", "_lost", "_offer", "_origin", "_rate", "_transport", "address", "gone")
+    __slots__ = ("_gone", "_lost", "_offer", "_origin", "_rate", "_transport", "address", "gone", "identity")
 
     early = True
-    identity = ANONYMOUS
 
     def __init__(
-        self, address: Address, offer: Offer, rate: int | None = None, origin: Origin | None = None
+        self,
+        address: Address,
+        offer: Offer,
+        rate: int | None = None,
+        origin: Origin | None = None,
+        identity: Identity = ANONYMOUS,
     ) -> None:
         self.address = address
+        self.identity = identity
         self._origin = origin
         self.gone: Callable[[], None] | None = None
         self._rate = rate

@@ -1,10 +1,10 @@
-"""Who a Web client is, found out before any service sees it: for WebSocket handshakes and for requests.
+"""Who a client is, found out before any service sees it: for WebSocket handshakes, requests, TLS streams.
 
-    the guard                 a WebSocket client gets                  an HTTP client gets
+    the guard                 a WebSocket or HTTP client gets          a stream in TLS gets
     ---------------------------------------------------------------------------------------
     admits                    the service's answer                     the same
-    denies (`AccessDenied`)   its status, headers and reason           the same
-    fails                     503, and the log says more               the same
+    denies (`AccessDenied`)   its status, headers and reason           a reset: there is no way to tell it
+    fails                     503, and the log says more               a reset, and the log says more
 
 While that takes its time nothing of a WebSocket client is kept: it may not send before it is answered (RFC
 6455, 4.1). One that leaves is noticed, and its place is free at once.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from isthmus.config.model import AcceptOptions
 from isthmus.errors import AccessDenied
 from isthmus.identity import Asked, Identity
-from isthmus.transports.base import HttpHandler, Transport, peer_name
+from isthmus.transports.base import HttpHandler, Origin, Transport, peer_name
 from isthmus.transports.forwarded import client_of
 from isthmus.websocket.handshake import Headers, RequestHead, refusal
 
@@ -122,6 +122,64 @@ class Authentication:
 
     def _peer(self) -> str:
         return peer_name(self._transport.info("peername"))
+
+
+class StreamAuthentication:
+    """The receiver of a connection in TLS without HTTP, until the guard has decided by its certificate.
+
+    Then `admitted` is called with the identity, and must give the connection another receiver; it is watched.
+    `origin` is who a balancer says it is from.
+    """
+
+    __slots__ = ("_admitted", "_gone", "_guard", "_origin", "_task")
+
+    def __init__(
+        self, guard: Guard, admitted: Callable[[Transport, Identity], None], origin: Origin | None = None
+    ) -> None:
+        self._guard = guard
+        self._admitted = admitted
+        self._origin = origin
+        self._task: asyncio.Task[None] | None = None
+        self._gone = False
+
+    def connection_made(self, transport: Transport) -> None:
+        transport.pause_reading()
+        peer = transport.info("peername") if self._origin is None else self._origin.source
+        certificate = certificate_of(transport.info("ssl_object"))
+        asked = Asked(client=address_of(peer), certificate=certificate, websocket=False)
+        self._task = asyncio.get_running_loop().create_task(self._decide(transport, asked))
+
+    async def _decide(self, transport: Transport, asked: Asked) -> None:
+        try:
+            identity = await self._guard.admit(asked)
+        except AccessDenied as denied:
+            log.info("%s: refused: %s", asked.client, denied)
+        except Exception as error:
+            log.error("%s: a login could not be decided", asked.client, exc_info=error)
+        else:
+            if not self._gone:
+                self._guard.watch(identity, cast("Opened", transport))
+                self._admitted(transport, identity)
+            return
+        if not self._gone:
+            transport.abort()
+
+    def data_received(self, data: memoryview) -> None:
+        raise AssertionError("a paused transport delivered data")
+
+    def eof_received(self) -> None:
+        raise AssertionError("a paused transport delivered an end of input")
+
+    def pause_writing(self) -> None:
+        """Nothing is written before the answer."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._gone = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 class GuardedHttp:

@@ -30,6 +30,7 @@ from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports.authentication import Authentication, Guard, believed
 from isthmus.transports.base import HttpHandler, Incoming, Origin, Receiver, Transport, peer_name
 from isthmus.transports.cross_site import CrossSite, without_default_port
+from isthmus.transports.keep_alive import IdleLimit
 from isthmus.transports.rate import limited
 from isthmus.transports.told import told
 from isthmus.transports.ws import WebSocketTransport
@@ -72,6 +73,8 @@ class WebSocketRoute:
     """Who takes WebSockets that carry span; None: span is not spoken here."""
     guard: Guard | None = None
     """Who decides who comes in. None: everybody does."""
+    idle: IdleLimit | None = None
+    """After how long idle WebSockets are pinged. None: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +193,12 @@ class FirstRequest:
         websocket = router.find_websocket(request.host, request.path)
         if websocket is not None and (is_upgrade(request) or self._front.bridge is None):
             span = websocket.span
-            upgrade = accept_upgrade(request, subprotocols=(SUBPROTOCOL,) if span is not None else ())
+            upgrade = accept_upgrade(request, subprotocols=() if span is None else span.subprotocols)
             if not websocket.cross_site.allows(request.get("origin"), request.host):
                 raise HandshakeError(403, "pages of other sites may not connect here")
             if upgrade.subprotocol is None and websocket.options.span_mode == "required":
-                raise HandshakeError(400, f"only {SUBPROTOCOL} is spoken here")
+                spoken = SUBPROTOCOL if span is None else span.subprotocols[0]
+                raise HandshakeError(400, f"only {spoken} is spoken here")
             self._admit(websocket, upgrade)
         elif self._front.bridge is not None:
             route = router.find_http(request.host, request.path)
@@ -245,7 +249,8 @@ def _take(route: WebSocketRoute, upgrade: Upgrade, transport: Transport, identit
     transport.pause_reading()
     if route.span is not None and upgrade.subprotocol is not None:
         transport.write(upgrade.response())
-        route.span.take(limited(transport, route.options.tcp_maximum_outbound_rate), identity)
+        below = limited(transport, route.options.tcp_maximum_outbound_rate)
+        route.span.take(below, identity, upgrade.subprotocol)
         return
     incoming = WebSocketIncoming(route, upgrade, transport, identity)
     transport.set_receiver(incoming)
@@ -289,6 +294,7 @@ class WebSocketIncoming:
             options.websocket_maximum_message_size,
             options.websocket_close_timeout,
             options.websocket_inactivity_timeout,
+            self._route.idle,
         )
         if not self._gone:
             self._transport.resume_reading()  # before the receiver is told, which may want to pause

@@ -29,6 +29,7 @@ from multidict import CIMultiDictProxy
 from isthmus import access
 from isthmus.identity import ANONYMOUS
 from isthmus.transports.base import HttpHandler, Receiver, Transport, peer_name
+from isthmus.websocket.heads import MAXIMUM_FIELDS
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
@@ -165,7 +166,7 @@ class HttpBridge:
     async def _answer(self, base_request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request: aiohttp's handler for the whole server."""
         request = cast(_Request, base_request)
-        if request.head_size() > self.maximum_head_size:
+        if request.head_size() > self.maximum_head_size or len(request.headers) > MAXIMUM_FIELDS:
             return _refusal(431, "The request head is too large.")
         if request.method == hdrs.METH_CONNECT:
             return _refusal(405, "This is not a forward proxy.", allow="GET, HEAD")
@@ -200,8 +201,7 @@ def _refusal(status: int, reason: str, *, allow: str = "", close: bool = True) -
 
 
 class _Request(web.BaseRequest):
-    """aiohttp's request; it knows whether its body is complete and sends 100 Continue when the body is asked
-    for."""
+    """aiohttp's request; it knows whether its body is complete, and asks for it with 100 Continue."""
 
     ATTRS = web.BaseRequest.ATTRS | {"server_header", "owes_continue", "close_after", "answer_fields", "user"}
 

@@ -14,7 +14,9 @@ again within the same connect: accounts are locked after a few tries.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
+import importlib.util
 import logging
 import os
 import re
@@ -105,6 +107,7 @@ class Attempt:
         self._shared = shared
         self._credential = credential
         self._scheme = ""
+        self._asked = False
         self._failed: dict[str, str] = {}  # schemes whose token could not be made, and why not
         self._fresh = False  # Digest: the nonce is one that this connect was given
         self._answering = False  # NTLM, Negotiate: a token of the proxy's was answered on this connection
@@ -118,12 +121,20 @@ class Attempt:
         """Whether the next request must go over the same connection (NTLM and Negotiate authenticate it)."""
         return self._context is not None
 
+    @property
+    def slow(self) -> bool:
+        """Whether the next step may make a token of Kerberos's, which waits for a KDC."""
+        scheme = self._scheme or self._shared.known
+        may_be = scheme in _CONNECTION_SCHEMES or (not scheme and self._asked)
+        return may_be and _pyspnego_is_here()
+
     def authorization(self, method: str, target: str) -> str:
         """Return the value of Proxy-Authorization for the next request, empty for none.
 
         Raises `AuthenticationFailed`.
         """
         shared = self._shared
+        self._asked = True
         if not self._scheme and shared.known and self._credential is not None:
             self._scheme = shared.known  # unasked: it saves a round trip
             if self._scheme in _CONNECTION_SCHEMES:
@@ -299,6 +310,11 @@ class Attempt:
         except Exception as error:  # pyspnego lets its parsers' errors through, whatever they are
             raise _failed_token(self._scheme, error) from error
         return True
+
+
+@functools.cache
+def _pyspnego_is_here() -> bool:
+    return importlib.util.find_spec("spnego") is not None
 
 
 class _NotInstalled(AuthenticationFailed):

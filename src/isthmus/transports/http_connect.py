@@ -37,6 +37,10 @@ class HttpConnect:
         self._body: _Body | None = None
         self._connections = 0
 
+    @property
+    def slow(self) -> bool:
+        return self._attempt.slow
+
     def start(self) -> bytes:
         if self._connections == _MAXIMUM_CONNECTIONS:
             raise Refused("it ends the connection after each 407 Proxy Authentication Required")

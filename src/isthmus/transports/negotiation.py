@@ -32,6 +32,13 @@ class Negotiation(Protocol):
     again: bool
     """Whether the proxy wants this said over another connection: connect again, then `start` again."""
 
+    @property
+    def slow(self) -> bool:
+        """Whether what is next, `start` or `receive`, may wait for others (Kerberos asks its KDC).
+
+        Then it is to be called off the loop.
+        """
+
     def start(self) -> bytes:
         """Return what is sent first. Raises `Refused`."""
 

@@ -44,6 +44,8 @@ def _address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
 class _Talk:
     """What both versions share: bytes are gathered until an answer is whole; a few hundred at most."""
 
+    slow = False
+
     def __init__(self) -> None:
         self.opened = False
         self.rest = b""

@@ -333,6 +333,16 @@ class TlsLayer:
             return self._tls
         return "tls" if name == "scheme" else self._below.info(name)
 
+    @property
+    def over(self) -> bool:
+        """Whether the connection has ended."""
+        return self._state is _State.OVER
+
+    def dismiss(self, reason: str) -> None:
+        """End it: whoever opened it may not go on. Both sides see a reset."""
+        if self._state is _State.OPEN or self._state is _State.CLOSING:
+            self._break_off(StreamReset(f"the client may not go on: {reason}"))
+
     def _break_off(self, error: StreamReset) -> None:
         self._flush()
         self._state = _State.BROKEN

@@ -2,12 +2,18 @@
 
 A chain of proxies is tunnels within each other: the connector `below` of one is the tunnel before it. Once
 the way is open nothing stands in it: what is above gets the transport of what is below.
+
+What may take its time (a token of Kerberos's) is worked out by a few threads of the process; meanwhile the
+proxy is not read.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from isthmus.config.proxies import Proxy
 from isthmus.errors import ConnectError
@@ -16,6 +22,9 @@ from isthmus.transports.negotiation import Negotiation, Refused
 from isthmus.uri import Address
 
 Failed = Callable[[ConnectError], None]
+
+_WORKERS = 4
+"""Steps that are worked out at once, of all connects of the process."""
 
 
 class TunnelConnector:
@@ -56,11 +65,14 @@ class _TunnelDial:
         "_connector",
         "_dial",
         "_done",
+        "_ended_with",
         "_failed",
+        "_held",
         "_negotiation",
         "_receiver",
         "_timer",
         "_transport",
+        "_working",
     )
 
     def __init__(self, connector: TunnelConnector, receiver: Receiver, failed: Failed) -> None:
@@ -73,6 +85,9 @@ class _TunnelDial:
         self._timer: asyncio.TimerHandle | None = None
         self._asked = False
         self._done = False
+        self._working = False  # a thread has the negotiation
+        self._held = bytearray()  # what came meanwhile
+        self._ended_with: tuple[Exception | None] | None = None  # how the connection ended meanwhile
 
     def start(self) -> None:
         self._dial = self._connector.below.connect(self, self._not_reached)
@@ -98,6 +113,9 @@ class _TunnelDial:
         self._dial = None
         self._transport = transport
         self._asked = True
+        if self._negotiation.slow:
+            self._work(transport, self._negotiation.start)
+            return
         try:
             transport.write(self._negotiation.start())
         except Refused as error:
@@ -107,17 +125,54 @@ class _TunnelDial:
     def data_received(self, data: memoryview) -> None:
         if self._done or self._transport is None:
             return
+        if self._working:
+            self._held += data
+            return
+        if self._negotiation.slow:
+            self._work(self._transport, partial(self._negotiation.receive, memoryview(bytes(data))))
+            return
         try:
             to_send = self._negotiation.receive(data)
         except Refused as error:
             self._refused(error)
-            return
+        else:
+            self._said(self._transport, to_send)
+
+    def _said(self, transport: Transport, to_send: bytes) -> None:
+        """Go on after a step of the negotiation."""
         if self._negotiation.opened:
-            self._open(self._transport)
+            self._open(transport)
         elif self._negotiation.again:
             self._connect_again()
         elif to_send:
-            self._transport.write(to_send)
+            transport.write(to_send)
+
+    def _work(self, transport: Transport, step: Callable[[], bytes]) -> None:
+        """Take a step of the negotiation off the loop."""
+        loop = asyncio.get_running_loop()
+        self._working = True
+        transport.pause_reading()
+        done = asyncio.wrap_future(_workers().submit(step), loop=loop)
+        done.add_done_callback(partial(self._worked, transport))
+
+    def _worked(self, transport: Transport, done: asyncio.Future[bytes]) -> None:
+        self._working = False
+        held, self._held = self._held, bytearray()
+        error = done.exception()
+        if self._done or self._transport is not transport:
+            return
+        if error is not None:
+            if not isinstance(error, Refused):
+                raise error
+            self._refused(error)
+            return
+        transport.resume_reading()
+        self._said(transport, done.result())
+        if held:
+            self.data_received(memoryview(held))
+        if self._ended_with is not None and not self._working:
+            (ended,) = self._ended_with
+            self._ended(ended)
 
     def eof_received(self) -> None:
         self._ended(None)
@@ -146,6 +201,9 @@ class _TunnelDial:
     def _ended(self, error: Exception | None) -> None:
         if self._done or self._transport is None:
             return
+        if self._working:
+            self._ended_with = (error,)
+            return
         try:
             self._negotiation.ended()
         except Refused as refused:
@@ -159,6 +217,7 @@ class _TunnelDial:
             transport.set_receiver(_Nobody())
             transport.abort()
         self._asked = False
+        self._ended_with = None
         self._dial = self._connector.below.connect(self, self._not_reached)
 
     def _refused(self, error: Refused, cause: Exception | None = None) -> None:
@@ -194,6 +253,11 @@ class _TunnelDial:
             error.__cause__ = cause
         self.cancel()
         self._failed(error)
+
+
+@functools.cache
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_WORKERS, "isthmus-proxy-login")
 
 
 class _Nobody:

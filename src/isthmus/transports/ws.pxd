@@ -16,6 +16,7 @@ cdef class WebSocketTransport:
     cdef double _close_timeout
     cdef double _inactivity_timeout
     cdef object _inactivity_timer
+    cdef object _keep_alive
     cdef int _heard
     cdef int _silent
     cdef Py_ssize_t _progress

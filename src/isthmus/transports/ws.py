@@ -10,7 +10,7 @@ A WebSocket has no half-close, so Close stands for the end of input (design: "la
 For a flow of datagrams `gather_messages` keeps the boundaries: one message is one datagram.
 
 After one direction has ended the other goes on, as long as something moves at least every `close_timeout`
-seconds. Until then, with an `inactivity_timeout`, a peer that is silent is pinged and at last given up.
+seconds. Until then a peer that is silent is given up (`inactivity_timeout`), an idle one is pinged (`idle`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Protocol, cast
 
 from isthmus.errors import ConnectError, StreamCut, StreamReset
 from isthmus.transports.base import Receiver, Transport, peer_name
+from isthmus.transports.keep_alive import IdleLimit, keep_alive
 from isthmus.transports.tcp import in_flight
 from isthmus.uri import Address
 from isthmus.websocket.connection import Connection
@@ -70,6 +71,7 @@ class WebSocketTransport:
         "_heard",
         "_inactivity_timeout",
         "_inactivity_timer",
+        "_keep_alive",
         "_maximum_message",
         "_messages",
         "_part",
@@ -89,6 +91,7 @@ class WebSocketTransport:
         maximum_message_size: int,
         close_timeout: float,
         inactivity_timeout: float = 0.0,
+        idle: IdleLimit | None = None,
     ) -> None:
         self._below = below
         self._role = role
@@ -107,6 +110,7 @@ class WebSocketTransport:
         self._inactivity_timer: asyncio.TimerHandle | None = None
         self._heard = 0  # something came since the inactivity timer was set
         self._silent = 0  # how often it rang in a row without that; below 0 while we do not read
+        self._keep_alive = keep_alive(idle, self._connection, below)
         self._messages: list[bytes] | None = None  # whole messages of the read that is under way
         self._part: bytearray | None = None  # of a message that has not ended
         self._maximum_message = 0
@@ -134,6 +138,8 @@ class WebSocketTransport:
 
     def data_received(self, data: memoryview) -> None:
         self._heard = 1
+        if self._keep_alive is not None:
+            self._keep_alive.moved()
         try:
             self._connection.receive(data)
         except ProtocolError as error:
@@ -148,7 +154,7 @@ class WebSocketTransport:
         self._below_ended = True
         if not self._peer_closed:
             self._below.abort()
-            self._tell_lost(StreamReset("the WebSocket connection ended without Close"))
+            self._cut_off(StreamReset("the WebSocket connection ended without Close"))
         elif self._eof_sent:
             self._below.close()
 
@@ -168,7 +174,7 @@ class WebSocketTransport:
         if self._peer_closed and self._eof_sent and harmless:
             self._tell_lost(None)
         else:
-            self._tell_lost(error or StreamReset("the WebSocket connection ended without Close"))
+            self._cut_off(error or StreamReset("the WebSocket connection ended without Close"))
 
     # --- from the WebSocket connection (connection.Handler)
 
@@ -233,6 +239,8 @@ class WebSocketTransport:
         if self._receiver is None:
             return
         self._progress += len(data)
+        if self._keep_alive is not None:
+            self._keep_alive.moved()
         buffers = self._connection.send_data(data)
         if len(buffers) == 1:
             self._below.write(buffers[0])
@@ -423,6 +431,13 @@ class WebSocketTransport:
         if self._inactivity_timer is not None:
             self._inactivity_timer.cancel()
             self._inactivity_timer = None
+        if self._keep_alive is not None:
+            self._keep_alive.stop()
+
+    def _cut_off(self, error: Exception) -> None:
+        if not (self.over or self._eof_sent or self._peer_closed or self._closing) and self._keep_alive:
+            self._keep_alive.cut()
+        self._tell_lost(error)
 
     def _tell_lost(self, error: Exception | None) -> None:
         self._cancel_timers()

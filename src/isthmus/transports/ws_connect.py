@@ -13,6 +13,7 @@ from isthmus.transports.credentials import hint_for
 from isthmus.transports.dial import no_answer
 from isthmus.transports.door import Door
 from isthmus.transports.forwarded import field
+from isthmus.transports.keep_alive import IdleLimit
 from isthmus.transports.redirects import follow, location_of
 from isthmus.transports.ws import WebSocketOpening, WebSocketTransport
 from isthmus.uri import Address
@@ -32,11 +33,12 @@ class WebSocketConnector:
         self.address = below.address
         self._below = below
         self._options = options
+        self._idle = IdleLimit(str(self.address), options.websocket_ping_interval)
         self._loop = asyncio.get_running_loop()
 
     def connect(self, receiver: Receiver, failed: Failed, *, origin: str = "", early: bool = False) -> Dial:
         def opened(below: Transport, subprotocol: str | None, rest: bytearray) -> None:
-            start_plain(below, self._options, receiver, rest)
+            start_plain(below, self._options, receiver, rest, self._idle)
 
         kind, client = self._options.http_forwarded, peer_of(origin)
         fields = [] if kind == "none" or client is None else [field(kind, client)]
@@ -48,7 +50,9 @@ class WebSocketConnector:
         self._below.close()
 
 
-def start_plain(below: Transport, options: ConnectOptions, receiver: Receiver, rest: bytearray) -> None:
+def start_plain(
+    below: Transport, options: ConnectOptions, receiver: Receiver, rest: bytearray, idle: IdleLimit
+) -> None:
     """Let `receiver` have a WebSocket that was just opened, and what came behind its handshake."""
     opened = WebSocketTransport(
         below,
@@ -56,6 +60,7 @@ def start_plain(below: Transport, options: ConnectOptions, receiver: Receiver, r
         options.websocket_maximum_message_size,
         options.websocket_close_timeout,
         options.websocket_inactivity_timeout,
+        idle,
     )
     opened.start(receiver)
     if rest:

@@ -12,6 +12,7 @@ from isthmus.config.model import ConnectOptions, GatewayOptions
 from isthmus.errors import StreamReset
 from isthmus.identity import ANONYMOUS, Asked, Identity
 from isthmus.span.frames import SUBPROTOCOL
+from isthmus.transports.base import Transport
 from isthmus.transports.span.connect import SpanConnector
 from isthmus.transports.span.limits import Budgets
 
@@ -128,7 +129,11 @@ def test_a_session_belongs_to_the_identity_that_founded_it(world: World) -> None
     server = scene.server
     take = server.accept.take
     mallory = Identity("realm", "mallory")
-    server.accept.take = lambda below, identity=ANONYMOUS: take(below, mallory)  # type: ignore[method-assign]
+
+    def of_mallory(below: Transport, identity: Identity = ANONYMOUS, subprotocol: str | None = None) -> None:
+        take(below, mallory)
+
+    server.accept.take = of_mallory  # type: ignore[method-assign]
     scene.network.cut()
     world.advance(1.0)
     assert isinstance(client.error, StreamReset)  # as if the session were unknown

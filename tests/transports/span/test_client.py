@@ -355,6 +355,63 @@ def test_a_server_that_chooses_span_and_hangs_up_fails_the_connect(world: World)
     assert "ended without Close" in str(failure)
 
 
+def offers(met: list[Script]) -> list[bool]:
+    return [SUBPROTOCOL in each.head for each in met]
+
+
+def test_one_that_does_so_again_is_not_offered_span_for_a_while(world: World) -> None:
+    """Once may have been the network's fault."""
+    scene = Scene(world)
+    met = scene.script(switching(SUBPROTOCOL))
+    scene.connect()
+    world.settle()
+    met[0].call("close")
+    world.settle()
+    client = scene.connect()
+    world.advance(1.0)
+    scene.network.meets = lambda: plain_one(met)
+    met[1].call("close")
+    world.settle()
+    assert client.events == ["made"]
+    assert offers(met) == [True, True, False]
+    scene.connect()
+    world.settle()
+    assert offers(met)[3:] == [False]
+
+
+def plain_one(met: list[Script]) -> Script:
+    met.append(Script(switching()))
+    return met[-1]
+
+
+def test_one_that_closes_in_order_says_that_it_only_echoes(world: World) -> None:
+    scene = Scene(world)
+    met = scene.script(switching(SUBPROTOCOL))
+    client, other = scene.connect(), scene.connect()
+    world.settle()
+    scene.network.meets = lambda: plain_one(met)
+    met[0].call("write", b"\x88\x02\x03\xe8")
+    world.settle()
+    assert client.events == other.events == ["made"]
+    assert offers(met) == [True, False, False]
+
+
+def test_one_that_speaks_span_may_hang_up_as_often_as_it_likes(world: World) -> None:
+    scene = Scene(world)
+    scene.pair()
+    scene.session.stop()
+    for _ in range(3):
+        met = scene.script(switching(SUBPROTOCOL))
+        client = scene.connect()
+        world.settle()
+        met[0].call("write", b"\x88\x02\x03\xe8")
+        world.advance(1.0)
+        assert client.failures
+    scene.serve()
+    scene.pair()
+    assert scene.session.session.carriers
+
+
 # --- several carriers
 
 

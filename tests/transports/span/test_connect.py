@@ -190,6 +190,10 @@ def test_several_who_find_span_at_once_share_a_session(world: World) -> None:
     assert all(isinstance(client.transport, SpanStream) for client in clients)
     assert len(scene.server.accept.drivers) == 1
     assert len(scene.server.offers) == 3
+    world.advance(10.0)
+    assert len(scene.session.session.carriers) == 1, "those of the others are not kept"
+    assert not scene.session.session.handshakes
+    assert [client.events for client in clients] == [["made"]] * 3
 
 
 def test_a_plain_servers_failures_are_those_of_each(world: World) -> None:

@@ -11,7 +11,7 @@ from tests.transports.span.world import ADDRESS, Scene, Script, World, switching
 from isthmus.errors import ConnectError
 from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports.base import Transport
-from isthmus.transports.span.offer import OFFER_AGAIN_AFTER, Offer, no_span
+from isthmus.transports.span.offer import OFFER_AGAIN_AFTER, Offer
 
 
 def refusing(status: int) -> Callable[[str], bytes]:
@@ -147,8 +147,9 @@ def test_a_required_offer_is_never_withdrawn(world: World) -> None:
     assert not optional.stands
 
 
-def test_what_is_said_when_there_must_be_span() -> None:
-    error = no_span(ADDRESS)
+def test_what_is_said_when_there_must_be_span(world: World) -> None:
+    scene = Scene(world)
+    error = Offer(scene.network, scene.options).no_span()
     assert error.status == 502
     assert str(ADDRESS) in str(error)
     assert "span.mode" in error.hint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -99,7 +100,14 @@ class Server:
     """A gateway's accept with a service that answers; when `answers` is false it keeps what it is offered."""
 
     def __init__(
-        self, world: World, *, mode: str = "auto", node: str = "one", maximum: int = 1000, **options: Any
+        self,
+        world: World,
+        *,
+        mode: str = "auto",
+        node: str = "one",
+        maximum: int = 1000,
+        seal: ssl.SSLContext | None = None,
+        **options: Any,
     ) -> None:
         self.world = world
         self.answers = True
@@ -110,7 +118,13 @@ class Server:
         self.options = AcceptOptions.model_validate(values)
         self.quota = Quota(maximum)
         self.accept = SpanAccept(
-            ADDRESS, self.options, gateway, self._offer, quota=self.quota, budgets=Budgets.of(gateway)
+            ADDRESS,
+            self.options,
+            gateway,
+            self._offer,
+            quota=self.quota,
+            budgets=Budgets.of(gateway),
+            seal=seal,
         )
         self.accept.sessions.place = place_of(node, ())
         router = Router()

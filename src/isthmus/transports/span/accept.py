@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import ssl
 import time
 from collections.abc import Callable
 
 from isthmus.config.model import AcceptOptions, GatewayOptions
 from isthmus.identity import ANONYMOUS, Identity
 from isthmus.span import Code, Session, Sessions, Stream
+from isthmus.span.frames import SEALED_SUBPROTOCOL, SUBPROTOCOL
 from isthmus.transports.authentication import Guard
-from isthmus.transports.base import Incoming, Transport
+from isthmus.transports.base import Incoming, Transport, peer_name
 from isthmus.transports.listen import Quota
 from isthmus.transports.span.admitted import RENEWAL_SECONDS, AdmittedCarrier
 from isthmus.transports.span.incoming import SpanIncoming
 from isthmus.transports.span.limits import Budgets, limits_of
+from isthmus.transports.span.seal import Sealing
 from isthmus.transports.span.session import SessionDriver
 from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.span.websocket import CarrierWebSocket
@@ -43,6 +46,7 @@ class SpanAccept:
         quota: Quota,
         budgets: Budgets,
         guard: Guard | None = None,
+        seal: ssl.SSLContext | None = None,
     ) -> None:
         self.address = address
         self.loop = asyncio.get_running_loop()
@@ -53,6 +57,15 @@ class SpanAccept:
         self._handshaking: dict[CarrierWebSocket, Identity] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._going = False
+        self._seal = seal
+        self._sealing: set[Sealing] = set()
+        self._handshake_timeout = gateway.http_head_timeout
+        self._ping_interval = options.websocket_ping_interval
+        self.subprotocols: tuple[str, ...] = (SUBPROTOCOL,)
+        """Which kinds of span are spoken here, the best first."""
+        if seal is not None:
+            only = options.span_mode == "required"
+            self.subprotocols = (SEALED_SUBPROTOCOL,) if only else (SEALED_SUBPROTOCOL, SUBPROTOCOL)
         self.sessions = Sessions(
             self._accepted,
             limits_of(options, handshake_timeout=gateway.http_head_timeout),
@@ -64,8 +77,29 @@ class SpanAccept:
 
         self.sessions.ends_tls = address.kind.secure  # here by this gateway, as the accept is wss
 
-    def take(self, below: Transport, identity: Identity = ANONYMOUS) -> None:
-        """Use a WebSocket of `identity` that was accepted with the subprotocol; it is paused."""
+    def take(
+        self, below: Transport, identity: Identity = ANONYMOUS, subprotocol: str | None = SUBPROTOCOL
+    ) -> None:
+        """Use a WebSocket of `identity` that was accepted with one of `subprotocols`; it is paused."""
+        if subprotocol != SEALED_SUBPROTOCOL:
+            self._begin(below, identity)
+            return
+        assert self._seal is not None
+        peer = peer_name(below.info("peername"))
+
+        def sealed(inside: Transport) -> None:
+            self._sealing.discard(sealing)
+            self._begin(inside, identity)
+
+        def failed(why: str, cause: BaseException) -> None:
+            self._sealing.discard(sealing)
+            log.info("%s: %s: %s", self.address, peer, why)
+
+        sealing = Sealing(Role.SERVER, self._seal, sealed, failed, self._handshake_timeout)
+        self._sealing.add(sealing)
+        sealing.start(below)
+
+    def _begin(self, below: Transport, identity: Identity) -> None:
         websocket = CarrierWebSocket(below, Role.SERVER, self.sessions.limits.maximum_message, self)
         self._handshaking[websocket] = identity
         carrier = self.sessions.carrier_opened(str(self.address), str(identity), websocket, time.monotonic())
@@ -84,11 +118,16 @@ class SpanAccept:
             driver.stop()
         for websocket in list(self._handshaking):
             websocket.abort()
+        for sealing in self._sealing:
+            sealing.cancel()
+        self._sealing.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _accepted(self, session: Session) -> ServerSession:
+        if self._ping_interval:
+            session.ping_after = min(session.ping_after, self._ping_interval)
         driver = ServerSession(self, session)
         self.drivers.add(driver)
         return driver

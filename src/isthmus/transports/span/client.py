@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import random
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ from isthmus.span import Carrier, Code, Session, Stream
 from isthmus.transports.base import Dial, Transport
 from isthmus.transports.span.admitted import RENEWAL_SECONDS
 from isthmus.transports.span.limits import limits_of
-from isthmus.transports.span.offer import no_span
 from isthmus.transports.span.session import SessionDriver
 from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.span.websocket import CarrierWebSocket
@@ -64,6 +64,7 @@ class ClientSession(SessionDriver):
             receive_budget=budgets.receive,
             send_budget=budgets.send,
         )
+        self._ping_in_time()
         self._dial: Dial | None = None
         self._dialled_at = -1e9
         self._retry: asyncio.TimerHandle | None = None
@@ -83,9 +84,20 @@ class ClientSession(SessionDriver):
         session = self.session
         return not session.over and not session.going and bool(session.carriers)
 
+    @property
+    def missing(self) -> bool:
+        """Whether another WebSocket is of use."""
+        return self._missing()
+
     def open(self, origin: str) -> SpanStream:
         """Open a stream. Raises SpanError where there may be no more."""
         return SpanStream(self, self.session, self.session.open(origin))
+
+    def _ping_in_time(self) -> None:
+        """Have carriers pinged before what is on the way takes them for idle."""
+        interval = self._connector.idle.interval
+        if interval:
+            self.session.ping_after = min(self._connector.options.span_ping_deadline / 2, interval)
 
     def stop(self) -> None:
         self._stop_dialling()
@@ -115,6 +127,8 @@ class ClientSession(SessionDriver):
         self.websockets[carrier] = websocket
         websocket.driver = self
         self.peer = websocket.peer
+        if self._connector.offer.context is not None:
+            websocket.mask_with(UNMASKED)  # inside TLS there is nobody to protect from what it says
         websocket.begin(carrier, rest)
         self.moved()
 
@@ -146,7 +160,8 @@ class ClientSession(SessionDriver):
         if not self.session.id:
             self._give_up()
             return
-        log.debug("%s: no carrier: %s", self.address, error)
+        wrong_key = isinstance(error.__cause__, ssl.SSLCertVerificationError)
+        log.log(logging.WARNING if wrong_key else logging.DEBUG, "%s: no carrier: %s", self.address, error)
         if isinstance(error.__cause__, HandshakeError) and error.__cause__.status in (401, 403):
             now = time.monotonic()
             self._denied_since = min(self._denied_since, now)
@@ -234,6 +249,7 @@ class ClientSession(SessionDriver):
 
     def carrier_established(self, websocket: CarrierWebSocket) -> None:
         self._failures = self._elsewhere = 0
+        self._connector.offer.borne()
         agreed = self._connector.options.websocket_mask == "agreed" and self.address.kind.secure
         if agreed and websocket.carrier is not None and websocket.carrier.peer_ended_tls:
             websocket.mask_with(UNMASKED)
@@ -263,12 +279,16 @@ class ClientSession(SessionDriver):
         session = self.session
         if session.over:
             return
+        if websocket.cut and carrier is not None and carrier.quiet:
+            now = time.monotonic()
+            if self._connector.idle.cut(now - carrier.heard, now):
+                self._ping_in_time()
         if not session.id and not session.handshakes:
             # It never said HELLO, or took no session.
             offer = self._connector.offer
             if offer.required:
-                self._connector.failed(self, no_span(self.address))
-            elif carrier is not None and carrier.close_code == CloseCode.PROTOCOL_ERROR:
+                self._connector.failed(self, offer.no_span())
+            elif self._speaks_no_span(websocket):
                 offer.withdraw("the server chose span and does not speak it")
                 if self._connector.waiting:
                     self._open_carrier()
@@ -288,6 +308,14 @@ class ClientSession(SessionDriver):
         self.moved()
         if self._dial is None and self._retry is None and self._missing():
             self._again()
+
+    def _speaks_no_span(self, websocket: CarrierWebSocket) -> bool:
+        """Whether a server that chose span has shown that it only echoes what is offered."""
+        carrier, connector = websocket.carrier, self._connector
+        if carrier is not None and carrier.close_code == CloseCode.PROTOCOL_ERROR:
+            return True
+        said_something = websocket.heard or connector.spoke_span
+        return not said_something and connector.offer.ended_in_silence(websocket.cut)
 
     # --- from the session
 

@@ -23,9 +23,10 @@ from enum import Enum
 from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
 from isthmus.transports.base import Connector, Dial, Receiver, Transport
+from isthmus.transports.keep_alive import IdleLimit
 from isthmus.transports.span.client import ClientSession
 from isthmus.transports.span.limits import Budgets
-from isthmus.transports.span.offer import Offer, no_span
+from isthmus.transports.span.offer import Offer
 from isthmus.transports.span.request import Request
 from isthmus.transports.ws_connect import start_plain
 
@@ -51,6 +52,7 @@ class SpanConnector:
         self.options = options
         self.budgets = budgets
         self.offer = Offer(below, options)
+        self.idle = IdleLimit(str(self.address), options.websocket_ping_interval)
         self.peer = Peer.UNKNOWN
         self.downgrades = 0
         """How often a server that spoke span did not any more."""
@@ -95,13 +97,22 @@ class SpanConnector:
         def opened(below: Transport, subprotocol: str | None, rest: bytearray) -> None:
             if subprotocol is None:
                 request.end()
-                start_plain(below, self.options, request.receiver, rest)
+                start_plain(below, self.options, request.receiver, rest, self.idle)
             else:
                 request.dial = None
+                if self._session is not None and not self._session.missing:
+                    below.abort()  # another connect has found the same at the same time
+                    self._begin(request)
+                    return
                 self._wait(request).take(below, rest)
                 request.limit(self.options.connect_timeout)
 
         request.dial = self.offer.dial(opened, request.fail)
+
+    @property
+    def spoke_span(self) -> bool:
+        """Whether the server is known to speak span."""
+        return self.peer is Peer.SPAN
 
     @property
     def waiting(self) -> bool:
@@ -129,7 +140,7 @@ class SpanConnector:
         """The server speaks no span: the WebSocket that was opened is for the first who waits."""
         if self.offer.required:
             below.abort()
-            self._tell_waiting(no_span(self.address))
+            self._tell_waiting(self.offer.no_span())
             return
         if self.peer is Peer.SPAN:
             self.downgrades += 1
@@ -145,7 +156,7 @@ class SpanConnector:
             below.close()
             return
         waiting[0].end()
-        start_plain(below, self.options, waiting[0].receiver, rest)
+        start_plain(below, self.options, waiting[0].receiver, rest, self.idle)
         for request in waiting[1:]:
             request.unlimited()
             self._dial_for(request)

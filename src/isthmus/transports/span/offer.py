@@ -1,18 +1,24 @@
-"""Offering span to a server: one attempt with the offer and, where that is refused outright, one without."""
+"""Offering span to a server: one attempt with the offer and, where that is refused outright, one without.
+
+With `span.seal.pin` only sealed span is offered, nothing else will do, and a WebSocket is handed on when
+it is sealed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Callable
 
 from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
-from isthmus.span.frames import SUBPROTOCOL
+from isthmus.span.frames import SEALED_SUBPROTOCOL, SUBPROTOCOL
 from isthmus.transports.base import Connector, Dial, Transport
+from isthmus.transports.span.seal import Sealing, not_sealed
 from isthmus.transports.ws_connect import Opened, WebSocketDial
-from isthmus.uri import Address
+from isthmus.websocket.frames import Role
 from isthmus.websocket.handshake import HandshakeError
 
 log = logging.getLogger(__name__)
@@ -34,6 +40,13 @@ class Offer:
         self.options = options
         self._loop = asyncio.get_running_loop()
         self._again_from = 0.0
+        self._silent_ends = 0  # WebSockets in a row that ended where HELLO was to come
+        self.context: ssl.SSLContext | None = None
+        """What seals; None: nothing is sealed."""
+        if options.span_seal_pins:
+            from isthmus.security.seal import client_context  # with its libraries: only sealing pays
+
+            self.context = client_context(options.span_seal_key)
 
     @property
     def stands(self) -> bool:
@@ -43,7 +56,34 @@ class Offer:
     @property
     def required(self) -> bool:
         """Whether nothing but span will do."""
-        return self.options.span_mode == "required"
+        return self.options.span_mode == "required" or self.context is not None
+
+    @property
+    def subprotocol(self) -> str:
+        """Which kind of span is offered."""
+        return SUBPROTOCOL if self.context is None else SEALED_SUBPROTOCOL
+
+    def no_span(self) -> ConnectError:
+        """Say that the server does not speak what it has to."""
+        if self.context is not None:
+            return not_sealed(self.address, "the server does not speak sealed span, and span.seal.pin is set")
+        return ConnectError(
+            f"Unable to connect to {self.address}: the server does not speak span, and span.mode is required",
+            hint="check that an isthmus gateway listens there, or set span.mode to auto",
+        )
+
+    def ended_in_silence(self, cut: bool) -> bool:
+        """Note that a server chose span and then ended the WebSocket without a word.
+
+        Returns whether it does not speak span after all: with Close it says so; what was cut without one may
+        have been the network's fault, once.
+        """
+        self._silent_ends += 1
+        return not cut or self._silent_ends > 1
+
+    def borne(self) -> None:
+        """The server speaks span."""
+        self._silent_ends = 0
 
     def withdraw(self, why: str) -> None:
         """Do without for a while: the server cannot bear it."""
@@ -70,18 +110,22 @@ class Offer:
 
 
 class _Attempts:
-    """At most two attempts, the first with the offer."""
+    """At most two attempts, the first with the offer; or one, and the sealing of its WebSocket."""
 
-    __slots__ = ("_dial", "_failed", "_offer", "_opened", "_seconds")
+    __slots__ = ("_dial", "_ends_at", "_failed", "_offer", "_opened", "_seconds")
 
     def __init__(self, offer: Offer, opened: Opened, failed: Failed, seconds: float | None) -> None:
         self._offer = offer
         self._seconds = seconds
         self._opened = opened
         self._failed = failed
-        self._dial: WebSocketDial | None = None
-        if offer.stands:
-            self._dial = offer.start((SUBPROTOCOL,), opened, self._refused, seconds)
+        self._dial: Dial | None = None
+        limit = offer.options.connect_timeout
+        self._ends_at = time.monotonic() + (limit if seconds is None else min(seconds, limit))
+        if offer.context is not None:
+            self._dial = offer.start((offer.subprotocol,), self._seal, self._refused, seconds)
+        elif offer.stands:
+            self._dial = offer.start((offer.subprotocol,), opened, self._refused, seconds)
         else:
             self._dial = offer.start((), opened, failed, seconds)
 
@@ -93,6 +137,8 @@ class _Attempts:
     def _refused(self, error: ConnectError) -> None:
         cause = error.__cause__
         may_be_the_offer = isinstance(cause, HandshakeError) and cause.status in _REFUSES_AN_OFFER
+        if may_be_the_offer and self._offer.context is not None:
+            error.hint = "check that the server gateway has a span.seal.key, as span.seal.pin is set here"
         if self._offer.required or not may_be_the_offer:
             self._failed(error)
         else:
@@ -102,10 +148,20 @@ class _Attempts:
         self._offer.withdraw("the server refuses a handshake that offers span")
         self._opened(below, subprotocol, rest)
 
+    def _seal(self, below: Transport, subprotocol: str | None, rest: bytearray) -> None:
+        offer, context = self._offer, self._offer.context
+        if subprotocol is None or context is None:
+            self._opened(below, None, rest)
+            return
 
-def no_span(address: Address) -> ConnectError:
-    """Say that a server does not speak span, which the configuration asks for."""
-    return ConnectError(
-        f"Unable to connect to {address}: the server does not speak span, and span.mode is required",
-        hint="check that an isthmus gateway listens there, or set span.mode to auto",
-    )
+        def sealed(inside: Transport) -> None:
+            self._opened(inside, subprotocol, bytearray())
+
+        def failed(why: str, cause: BaseException) -> None:
+            self._failed(not_sealed(offer.address, why, cause))
+
+        # A little sooner than those who wait for it give up, so that they are told why.
+        left = max(0.1, 0.9 * (self._ends_at - time.monotonic()))
+        sealing = Sealing(Role.CLIENT, context, sealed, failed, left, offer.options.span_seal_pins)
+        self._dial = sealing
+        sealing.start(below, rest)

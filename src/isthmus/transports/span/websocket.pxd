@@ -26,6 +26,8 @@ cdef class CarrierWebSocket:
     cdef bint _flush_asked
     cdef bint _filling
     cdef bint _lost
+    cdef public bint cut
+    cdef public bint heard
 
     cpdef data_received(self, data)
 

@@ -76,7 +76,9 @@ class CarrierWebSocket:
         "_queued",
         "_written",
         "carrier",
+        "cut",
         "driver",
+        "heard",
         "peer",
     )
 
@@ -90,6 +92,10 @@ class CarrierWebSocket:
         self.driver: SessionDriver | None = None  # of its session, once it has one
         self.peer = "unknown"
         """Who is at the other end, for the log."""
+        self.cut = False
+        """Whether it ended without Close."""
+        self.heard = False
+        """Whether any message came."""
         self._mask_key: bytes | None = None  # None: a fresh one for each message
         self._blocked = False  # the connection has enough
         self._flush_asked = False
@@ -154,6 +160,7 @@ class CarrierWebSocket:
             self.driver.moved()
 
     def eof_received(self) -> None:
+        self.cut = not self._lost
         self._say_farewell(b"")
         self._lose("the WebSocket connection ended without Close")
 
@@ -174,6 +181,7 @@ class CarrierWebSocket:
             self._farewell.cancel()
             self._farewell = None
             farewells_of(self._loop).end(self)
+        self.cut = self.cut or not self._lost
         self._lose("the WebSocket connection ended" if error is None else str(error))
 
     # --- from the WebSocket connection (connection.Handler)
@@ -182,6 +190,7 @@ class CarrierWebSocket:
         carrier = self.carrier
         if carrier is None or self._lost:
             return
+        self.heard = True
         if self._connection.text:
             carrier.text_received(_monotonic())
         else:
