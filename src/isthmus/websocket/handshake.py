@@ -35,6 +35,7 @@ __all__ = [
     "Upgrade",
     "accept_upgrade",
     "is_upgrade",
+    "message_head",
     "parse_request_head",
     "parse_response_head",
     "refusal",
@@ -93,7 +94,7 @@ class Upgrade:
         ]
         if self.subprotocol is not None:
             fields.append(("Sec-WebSocket-Protocol", self.subprotocol))
-        return _head("HTTP/1.1 101 Switching Protocols", fields, headers)
+        return message_head("HTTP/1.1 101 Switching Protocols", fields, headers)
 
 
 def accept_upgrade(request: RequestHead, *, subprotocols: Sequence[str] = ()) -> Upgrade:
@@ -152,7 +153,7 @@ def refusal(status: int, reason: str = "", headers: Iterable[tuple[str, str]] = 
     options = [value for name, value in extra if name.lower() == "connection"]
     extra = [(name, value) for name, value in extra if name.lower() != "connection"]
     extra.append(("Connection", ", ".join([*options, "close"])))
-    return _head(f"HTTP/1.1 {status} {phrase(status)}", fields, extra, own=_FRAMING) + body
+    return message_head(f"HTTP/1.1 {status} {phrase(status)}", fields, extra, own=_FRAMING) + body
 
 
 class ClientHandshake:
@@ -198,7 +199,7 @@ class ClientHandshake:
 
     def request(self) -> bytes:
         """Return the head to send."""
-        return _head(f"GET {self._target} HTTP/1.1", self._fields, self._headers)
+        return message_head(f"GET {self._target} HTTP/1.1", self._fields, self._headers)
 
     def verify(self, response: ResponseHead) -> str | None:
         """Check the server's answer (RFC 6455 4.1) and return the subprotocol it chose, if any.
@@ -243,12 +244,15 @@ def _wrong(response: ResponseHead, why: str) -> HandshakeError:
     return HandshakeError(502, f"the WebSocket handshake was answered wrongly: {why}", response.headers)
 
 
-def _head(
+def message_head(
     first: str,
     fields: Iterable[tuple[str, str]],
     extra: Iterable[tuple[str, str]],
     own: frozenset[str] = _OWN,
 ) -> bytes:
+    """Return a head: its `first` line, `fields`, and `extra` ones. Raises LocalError for one of those that is
+    malformed or among `own`, in lower case.
+    """
     lines = [first]
     lines += [f"{name}: {value}" for name, value in fields]
     for name, value in extra:
