@@ -14,6 +14,7 @@ from isthmus.websocket.heads import (
     FIELD_VALUE,
     TOKEN,
     HandshakeError,
+    HandshakeRefused,
     Head,
     Headers,
     HeadReader,
@@ -27,6 +28,7 @@ from isthmus.websocket.heads import (
 __all__ = [
     "ClientHandshake",
     "HandshakeError",
+    "HandshakeRefused",
     "Head",
     "HeadReader",
     "Headers",
@@ -39,6 +41,7 @@ __all__ = [
     "parse_request_head",
     "parse_response_head",
     "refusal",
+    "refused_with",
 ]
 
 VERSION = "13"
@@ -208,7 +211,7 @@ class ClientHandshake:
         server's status and headers, for a wrong answer with 502.
         """
         if response.status != 101:
-            raise HandshakeError(response.status, _refused(response), response.headers)
+            raise HandshakeRefused(response.status, refused_with(response), response.headers)
         if response.version < (1, 1):
             raise _wrong(response, "its answer is not HTTP/1.1")
         if [value.lower() for value in response.tokens("upgrade")] != ["websocket"]:
@@ -232,7 +235,8 @@ def accept_value(key: str) -> str:
     return base64.b64encode(hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest()).decode()
 
 
-def _refused(response: ResponseHead) -> str:
+def refused_with(response: ResponseHead) -> str:
+    """Return how a server has refused a handshake, in words."""
     status = f"answered {response.status} {response.reason or phrase(response.status)}".rstrip()
     location = response.get("location")
     if 300 <= response.status < 400 and location:

@@ -15,8 +15,16 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote_plus, urlsplit
 
-from isthmus.websocket.handshake import HandshakeError, Headers, RequestHead, ResponseHead, message_head
-from isthmus.websocket.heads import TOKEN, phrase
+from isthmus.websocket.handshake import (
+    HandshakeError,
+    HandshakeRefused,
+    Headers,
+    RequestHead,
+    ResponseHead,
+    message_head,
+    refused_with,
+)
+from isthmus.websocket.heads import TOKEN
 from isthmus.wse.encodings import BINARY, ENCODINGS, OCTETS, Encoding
 
 VERSION = "wseb-1.0"
@@ -220,8 +228,7 @@ class Asking:
         server's status and headers, for a wrong answer with 502.
         """
         if response.status != 201:
-            status = f"answered {response.status} {response.reason or phrase(response.status)}".rstrip()
-            raise HandshakeError(response.status, status, response.headers)
+            raise HandshakeRefused(response.status, refused_with(response), response.headers)
         kind = "".join((response.get("content-type") or "").lower().split())
         if kind != "text/plain;charset=utf-8":
             raise self._wrong("it is of a wrong type")

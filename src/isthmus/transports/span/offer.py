@@ -11,7 +11,9 @@ from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
 from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports.base import Connector, Dial, Transport
-from isthmus.transports.ws_connect import Opened, WebSocketDial
+from isthmus.transports.fallback import FallbackDial
+from isthmus.transports.ways import Way
+from isthmus.transports.ws_dial import Opened
 from isthmus.uri import Address
 from isthmus.websocket.handshake import HandshakeError
 
@@ -59,12 +61,20 @@ class Offer:
 
     def start(
         self, subprotocols: tuple[str, ...], opened: Opened, failed: Failed, seconds: float | None
-    ) -> WebSocketDial:
+    ) -> FallbackDial:
         """Begin one attempt."""
         options = self.options
         if seconds is not None and seconds < options.connect_timeout:
             options = options.model_copy(update={"connect_timeout": seconds})
-        dial = WebSocketDial(self._loop, self.address, options, opened, failed, subprotocols)
+        dial = FallbackDial(self._loop, self.address, options, opened, failed, subprotocols)
+        dial.start(self.below)
+        return dial
+
+    def climb(self, above: Way, opened: Opened, failed: Failed) -> Dial:
+        """Open a WebSocket that offers span by a better way than `above`; see `dial`."""
+        dial = FallbackDial(
+            self._loop, self.address, self.options, opened, failed, (SUBPROTOCOL,), above=above
+        )
         dial.start(self.below)
         return dial
 
@@ -79,7 +89,7 @@ class _Attempts:
         self._seconds = seconds
         self._opened = opened
         self._failed = failed
-        self._dial: WebSocketDial | None = None
+        self._dial: FallbackDial | None = None
         if offer.stands:
             self._dial = offer.start((SUBPROTOCOL,), opened, self._refused, seconds)
         else:
