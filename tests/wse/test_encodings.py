@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.websocket.recorder import cut, cuts
 
+from isthmus.websocket.mask import Buffer
 from isthmus.wse import EmulationError
 from isthmus.wse.encodings import BINARY, ENCODINGS, as_sent
 
@@ -79,6 +80,6 @@ def test_types() -> None:
 
 
 def test_what_needs_no_escape_is_not_copied() -> None:
-    buffers = [b"a", memoryview(b"\0")]
+    buffers: list[Buffer] = [b"a", memoryview(b"\0")]
     assert as_sent(BINARY, buffers) is buffers
     assert as_sent(ENCODINGS["tem"], buffers) == [b"a\x7f0"]

@@ -66,7 +66,8 @@ MESSAGES = st.one_of(
 
 @given(messages=st.lists(MESSAGES, max_size=8), places=cuts)
 def test_any_frames_however_cut(messages: list[Any], places: list[int]) -> None:
-    body, expected = b"", []
+    body = b""
+    expected: list[Any] = []
     for message in messages:
         if isinstance(message, str):
             body += {"ping": PING, "pong": PONG, "nop": NOP}[message]

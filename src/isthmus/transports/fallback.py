@@ -104,6 +104,7 @@ class FallbackDial:
         "_failed",
         "_fields",
         "_first_error",
+        "_found_out",
         "_loop",
         "_opened",
         "_options",
@@ -135,6 +136,7 @@ class FallbackDial:
         self._door: Door | None = None
         self._dial: WebSocketDial | None = None
         self._first_error: ConnectError | None = None
+        self._found_out = False
 
     def start(self, below: Connector, origin: str = "") -> None:
         """Begin, over `below`; `origin` is for whom, see `Connector.connect`."""
@@ -198,6 +200,7 @@ class FallbackDial:
     # --- an emulated one
 
     def _emulated(self, way: Way | None) -> None:
+        self._found_out = way is None  # else it is believed no longer than it was
         dial = EmulationDial(
             self._loop,
             self._address,
@@ -218,7 +221,7 @@ class FallbackDial:
             below.abort()
             self._fail(ConnectError(f"{self._address}: there is no better way than {way.name.lower()}"))
             return
-        if way is not None and self._options.fallback == "auto" and self._door.ways.found(way):
+        if way is not None and self._found_out and self._door.ways.found(way):
             why = f" ({self._first_error.__cause__ or self._first_error})" if self._first_error else ""
             log.info(
                 "%s: no WebSocket gets through%s; it is emulated over HTTP, with %s",

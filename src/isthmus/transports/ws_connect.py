@@ -6,6 +6,7 @@ import asyncio
 
 from isthmus.config.model import ConnectOptions
 from isthmus.transports.base import Connector, Dial, Receiver, Transport, peer_of
+from isthmus.transports.door import Door
 from isthmus.transports.fallback import FallbackDial
 from isthmus.transports.forwarded import field
 from isthmus.transports.ws import WebSocketTransport
@@ -18,7 +19,7 @@ class WebSocketConnector:
 
     def __init__(self, below: Connector, options: ConnectOptions) -> None:
         self.address = below.address
-        self._below = below
+        self._below = below if isinstance(below, Door) else Door(below, options)
         self._options = options
         self._loop = asyncio.get_running_loop()
 

@@ -11,6 +11,7 @@ from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
 from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports.base import Connector, Dial, Transport
+from isthmus.transports.door import Door
 from isthmus.transports.fallback import FallbackDial
 from isthmus.transports.ways import Way
 from isthmus.transports.ws_dial import Opened
@@ -32,7 +33,7 @@ class Offer:
 
     def __init__(self, below: Connector, options: ConnectOptions) -> None:
         self.address = below.address
-        self.below = below
+        self.below = below if isinstance(below, Door) else Door(below, options)
         self.options = options
         self._loop = asyncio.get_running_loop()
         self._again_from = 0.0
@@ -69,6 +70,16 @@ class Offer:
         dial = FallbackDial(self._loop, self.address, options, opened, failed, subprotocols)
         dial.start(self.below)
         return dial
+
+    def suspect(self, way: Way | None) -> None:
+        """What was opened by `way`, None for a real WebSocket, has brought no answer."""
+        if way is None and self.options.fallback == "auto":
+            self.below.ways.suspect()
+
+    def still_blocked(self, way: Way | None) -> None:
+        """There is no better way than this now."""
+        if way is not None:
+            self.below.ways.found(way)
 
     def climb(self, above: Way, opened: Opened, failed: Failed) -> Dial:
         """Open a WebSocket that offers span by a better way than `above`; see `dial`."""

@@ -116,7 +116,8 @@ class EmulationAccept:
         if not self._quota.take():
             self._quota.times_reached += 1
             exchange.refuse(_OVERLOAD)
-            stream.lose(StreamReset("the gateway has as many connections as it may have"))
+            full = StreamReset("the gateway has as many connections as it may have")
+            stream.loop.call_soon(stream.lose, full)  # once it has a receiver
             return stream
         self.streams[stream.name] = stream
         request = creation.request
