@@ -12,6 +12,7 @@ from isthmus.wse.requests import (
     MAXIMUM_SEQUENCE,
     Asking,
     accept_creation,
+    begins_emulation,
     downstream_head,
     number_of,
     parameters_of,
@@ -62,6 +63,12 @@ def test_no_places(path: str) -> None:
 @given(st.text(max_size=60))
 def test_any_path_is_a_place_or_none(path: str) -> None:
     place_of(path)
+
+
+def test_a_request_that_begins() -> None:
+    assert begins_emulation(b"GET /a/;e/dbm/x HTTP/1.1\r\nHost: a")
+    assert begins_emulation(b"POST /a/%3Be/cbm HT")
+    assert not begins_emulation(b"GET /a HTTP/1.1\r\nReferer: /;e/\r\n")
 
 
 def test_parameters() -> None:

@@ -66,6 +66,12 @@ def place_of(path: str) -> Place | None:
     return Place((before or "").rstrip("/"), _KINDS[kind], ENCODINGS[suffix], name or "")
 
 
+def begins_emulation(data: bytes) -> bool:
+    """Whether the bytes of a request begin with one of the emulation, as far as its first line tells."""
+    line = data.partition(b"\r\n")[0]
+    return b"/;e/" in line or b"/%3Be/" in line or b"/%3be/" in line
+
+
 def parameters_of(query: str) -> dict[str, str]:
     """Return the parameters of a query that are the emulation's own: their names begin with `.k`."""
     found: dict[str, str] = {}
