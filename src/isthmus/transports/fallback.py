@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
@@ -23,6 +24,7 @@ from isthmus.transports.base import Connector, Transport
 from isthmus.transports.door import Door
 from isthmus.transports.ways import Way
 from isthmus.transports.ws_dial import Failed, Opened, Opening, WebSocketDial
+from isthmus.transports.wse.connected import ConnectedStream
 from isthmus.transports.wse.opening import EmulationOpening
 from isthmus.uri import Address
 from isthmus.websocket.handshake import HandshakeError, HandshakeRefused
@@ -229,6 +231,9 @@ class FallbackDial:
                 why,
                 "a long answer" if way is Way.STREAMING else "short answers",
             )
+        if isinstance(below, ConnectedStream) and self._options.fallback == "auto":
+            ways = self._door.ways
+            below.collapsed = partial(ways.found, Way.SHORT)
         self._opened(below, subprotocol, rest)
 
     def _emulation_failed(self, error: ConnectError) -> None:

@@ -132,6 +132,8 @@ class Box:
         self.world = world
         self.inner = inner
         self.hold = hold
+        self.collects = 0
+        """It hands on an answer in pieces of so many bytes, until it ends."""
         self.refuses: bytes | None = b"HTTP/1.1 400 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         self.refused = 0
 
@@ -167,7 +169,7 @@ class _Side:
                 return
             self._far = box.world.wire()
             self._far.right.start(met)
-            self._far.left.start(_Far(self, box.hold))
+            self._far.left.start(_Far(self, box))
         self._far.left.write(bytes(data))
 
     def eof_received(self) -> None:
@@ -188,9 +190,10 @@ class _Side:
 class _Far:
     """The side of the box that the gateway is on."""
 
-    def __init__(self, near: _Side, hold: bool) -> None:
+    def __init__(self, near: _Side, box: Box) -> None:
         self._near = near
-        self._hold = hold
+        self._hold = box.hold
+        self._collects = box.collects
         self._heads = HeadReader()
         self._reader: BodyReader | None = None
         self._held = b""
@@ -201,6 +204,11 @@ class _Far:
         assert self._near.transport is not None
         self._held += bytes(data)
         self._hold = self._hold and b"101 Switching" not in self._held
+        if self._collects and b"101 Switching" not in self._held:
+            if self._complete(data) or len(self._held) >= self._collects:
+                self._near.transport.write(self._held)
+                self._held = b""
+            return
         if not self._hold or self._complete(data):
             self._near.transport.write(self._held)
             self._held = b""

@@ -142,6 +142,17 @@ def test_the_connection_goes_on_behind_each_answer(world: World) -> None:
     assert once.up.ended
 
 
+def test_a_connection_that_ends_with_the_answer(world: World) -> None:
+    """As nginx has it, which speaks HTTP/1.0 to what is behind it."""
+    emulated = Emulated(world, Gateway(world), "bm", "X-Accept-Commands: ping", "Connection: close")
+    world.advance(1.0)
+    assert emulated.up.ended
+    assert emulated.server.events == ["made"]
+    emulated.up = Browser(world, emulated.gateway)
+    assert emulated.post(b"\x80\x01x" + RECONNECT).startswith(b"HTTP/1.1 200 ")
+    assert emulated.server.data == b"x"
+
+
 def test_pages_of_other_sites(world: World) -> None:
     closed, open_ = Gateway(world), Gateway(world, cross_site=SITES)
     origin = "Origin: http://www.example.com"

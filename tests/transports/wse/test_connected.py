@@ -9,6 +9,7 @@ from tests.transports.span.world import Client, Script, World
 from tests.transports.wse.scene import Pair
 
 from isthmus.errors import StreamReset
+from isthmus.transports.ways import Way
 from isthmus.transports.wse.connected import AT_A_TIME
 from isthmus.wse.frames import CLOSE, NOP, PONG, RECONNECT
 
@@ -37,6 +38,24 @@ def test_bytes_both_ways(world: World, hold: bool) -> None:
         sent, came = pump(world, sender, receiver, 700_000)
         assert sent == came
     assert "pause" in client.events
+
+
+def test_no_request_is_too_large_for_a_proxy(world: World) -> None:
+    pair = Pair(world, ws_fallback="streaming")
+    client, server = pair.open()
+    assert client.transport is not None
+    for _ in range(10):
+        client.transport.write(bytes(500_000))
+    sizes: list[int] = []
+    for _ in range(100):
+        sizes += [len(wire.left._sent) for wire in pair.network.open]
+        world.clock.run()
+        for wire in world.wires:
+            wire.left.deliver()
+            wire.right.deliver()
+    world.settle()
+    assert len(server.data) == 5_000_000
+    assert max(sizes) < 1_000_000
 
 
 @WAYS
@@ -146,6 +165,50 @@ def test_silence_is_noticed(world: World) -> None:
         wire.left.pause_reading()
     world.advance(200.0)
     assert isinstance(client.error, StreamReset)
+
+
+def test_a_box_that_hands_on_much_and_holds_little(world: World) -> None:
+    pair = Pair(world)
+    pair.box.collects = 4096
+    pair.gateway.answers = False
+    client = pair.connect()
+    world.settle()
+    server = Client()
+    pair.gateway.offers[0].accept(server)
+    assert server.transport is not None
+    server.transport.write(bytes(10_000))
+    world.advance(1.0)
+    assert client.made, "so much comes through"
+    assert pair.door.ways.best() is Way.STREAMING
+    server.transport.write(b"abc")
+    world.advance(5.0)
+    assert len(client.data) == 10_000, "but not so little"
+    assert client.transport is not None
+    client.transport.write(b"question")
+    world.settle()
+    server.transport.write(b"answer")
+    world.advance(5.0)
+    assert client.data.endswith(b"abcanswer"), "what was held is there as well"
+    assert pair.door.ways.best() is Way.SHORT
+    for sender, receiver in ((client, server), (server, client)):
+        sent, came = pump(world, sender, receiver, 50_000)
+        assert sent == came
+
+
+def test_a_server_that_speaks_alone_is_heard_in_time(world: World) -> None:
+    pair = Pair(world)
+    pair.box.collects = 4096
+    pair.gateway.answers = False
+    client = pair.connect()
+    world.settle()
+    server = Client()
+    pair.gateway.offers[0].accept(server)
+    assert server.transport is not None
+    server.transport.write(bytes(4096))
+    world.advance(2.0)
+    server.transport.write(b"news")
+    world.advance(46.0)
+    assert client.data.endswith(b"news")
 
 
 def script(answers: dict[str, bytes]) -> Script:

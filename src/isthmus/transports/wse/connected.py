@@ -6,13 +6,15 @@ after the other.
 
 Whether a long answer comes through is found out with a ping: its pong, or anything else, must be there within
 a time. If not, short answers are asked for beside it. The server then ends the long one, which sets free
-what is held on the way, so nothing is lost.
+what is held on the way, so nothing is lost. As some boxes hand on what is much and hold what is little, this
+is looked at again with what is sent after a silence.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -32,14 +34,19 @@ from isthmus.wse.requests import Asking
 log = logging.getLogger(__name__)
 
 AT_A_TIME = 256 * 1024
-"""Bytes that may wait for the next request upstream before what is above is paused."""
+"""Bytes that may wait for the next request upstream before what is above is paused; it takes so many, and
+one write more: many a proxy lets no request pass that is above 1 MiB.
+"""
 MAXIMUM_HELD = 1024 * 1024
 """Bytes that may come before it is known which way they come."""
+QUIET_SECONDS = 1.0
+"""After so long a silence downstream a request upstream has a ping in it."""
 CLOSING_SECONDS = 10.0
 """How long the last request of a WebSocket that ends may take."""
 SILENT_BEATS = 3
 """After how many heartbeats of the server that did not come an answer is given up."""
 _HEARTBEAT = 60.0  # of a server that does not say
+_LOOKS = 4  # in that time
 
 Proven = Callable[[Way, bytearray], None]
 """Is told which way frames come, and which bytes (of RFC 6455) have come already."""
@@ -81,6 +88,12 @@ class ConnectedStream(EmulatedStream):
         self._probe: asyncio.TimerHandle | None = None
         self._early = bytearray()
         self._farewell: asyncio.TimerHandle | None = None
+        self.collapsed: Callable[[], object] | None = None
+        """Is told that a long answer does not come through after all; None: it must."""
+        self._heard_at = -math.inf
+        self._patience = 0.0  # how long the answer to a ping may take
+        self._pinged = False  # the request that is under way has one
+        self._confirming: asyncio.TimerHandle | None = None
 
     @property
     def paused(self) -> bool:
@@ -93,6 +106,7 @@ class ConnectedStream(EmulatedStream):
         """Begin, by `way`; None: find out whether a long answer comes through within `seconds`."""
         self._proven, self._failed = proven, failed
         self._reading_paused = False
+        self._patience = seconds
         short = way is Way.SHORT
         self._ask(short=short)
         if way is None:
@@ -108,6 +122,22 @@ class ConnectedStream(EmulatedStream):
         self._probe = None
         if not self.over and self._proven is not None:
             self._ask(short=True)
+
+    def held_back(self) -> None:
+        """Nothing comes of the long answer, though something should: ask for short ones from now on."""
+        self._stop_confirming()
+        collapsed, self.collapsed = self.collapsed, None
+        if collapsed is None or self.over or self.paused or not self._answers or self._answers[-1].short:
+            return
+        log.info("%s: a long answer does not come through; short ones from now on", self.peer)
+        self._known["emulation"] = Way.SHORT
+        collapsed()
+        self._ask(short=True)
+
+    def _stop_confirming(self) -> None:
+        if self._confirming is not None:
+            self._confirming.cancel()
+            self._confirming = None
 
     def _prove(self, way: Way) -> None:
         if self._probe is not None:
@@ -129,6 +159,8 @@ class ConnectedStream(EmulatedStream):
 
     def frames(self, answer: Downstream, piece: memoryview) -> None:
         """Take the next bytes of the answer that is read. Raises HandshakeError."""
+        self._heard_at = self.loop.time()
+        self._stop_confirming()
         try:
             self._take(piece)
         except EmulationError as error:
@@ -179,9 +211,8 @@ class ConnectedStream(EmulatedStream):
     # --- upstream
 
     def _send(self, buffers: list[Buffer]) -> None:
-        for buffer in buffers:
-            self._queue.append(bytes(buffer))
-            self._queued += len(buffer)
+        self._queue.append(b"".join(buffers))  # whole frames, which no request may cut
+        self._queued += len(self._queue[-1])
         self._post_soon()
         self._pressure()
 
@@ -199,11 +230,20 @@ class ConnectedStream(EmulatedStream):
         self._posting_asked = False
         if self.over or self._done or self._requester.busy or not (self._queue or self._ended):
             return
-        broken = self._outward.broken
-        queue, self._queue = self._queue, []
-        queue.append(NOP if broken else RECONNECT)  # a body that ends in nothing is a reset
-        self._flying, self._queued = self._queued, 0
-        self._done = self._ended
+        taken = size = 0
+        while taken < len(self._queue) and size < AT_A_TIME:
+            size += len(self._queue[taken])
+            taken += 1
+        queue, self._queue = self._queue[:taken], self._queue[taken:]
+        self._flying = size
+        self._queued -= size
+        self._done = self._ended and not self._queue
+        quiet = self.loop.time() - self._heard_at >= QUIET_SECONDS
+        if quiet and self.collapsed is not None and not self._outward.closed:
+            self._pinged = True
+            queue.append(PING)
+        # A body that does not end in RECONNECT is a reset.
+        queue.append(NOP if self._done and self._outward.broken else RECONNECT)
         head = self.asking.upstream(self._up_target, self._next_up, sum(map(len, queue)))
         self._next_up += 1
         self._requester.send([head, *queue], self)
@@ -219,6 +259,10 @@ class ConnectedStream(EmulatedStream):
     def answer_ended(self) -> None:
         """What was sent upstream has been taken."""
         self._flying = 0
+        if self._pinged:
+            self._pinged = False
+            if self._confirming is None and self.loop.time() - self._heard_at >= QUIET_SECONDS:
+                self._confirming = self.loop.call_later(self._patience, self.held_back)
         if self._done and self._closing:
             self.lose(None)
             return
@@ -262,6 +306,7 @@ class ConnectedStream(EmulatedStream):
         for timer in (self._probe, self._farewell):
             if timer is not None:
                 timer.cancel()
+        self._stop_confirming()
         self._requester.close()
         answers, self._answers = self._answers, []
         for answer in answers:
@@ -279,6 +324,7 @@ class Downstream:
         self._current = current
         self._timer: asyncio.TimerHandle | None = None
         self._heard = True
+        self._silent = 0
         self._patience = _HEARTBEAT * SILENT_BEATS
 
     def ask(self) -> None:
@@ -310,15 +356,21 @@ class Downstream:
         if self._timer is not None:
             self._timer.cancel()
         self._heard = False
-        self._timer = self._stream.loop.call_later(self._patience, self._look)
+        self._silent = 0
+        self._timer = self._stream.loop.call_later(self._patience / _LOOKS, self._look)
 
     def _look(self) -> None:
         self._timer = None
         if self._heard or self._stream.paused:
             self._watch()
-        else:
+        elif self._silent == _LOOKS - 1:
             log.info("%s: the emulated WebSocket is silent for %g s", self._stream.peer, self._patience)
             self._stream.answer_failed(StreamReset(f"the server was silent for {self._patience:g} s"))
+        else:
+            self._silent += 1
+            self._timer = self._stream.loop.call_later(self._patience / _LOOKS, self._look)
+            if self._silent == _LOOKS // 2:
+                self._stream.held_back()
 
     # --- from the requester (AnswerOwner)
 

@@ -121,6 +121,7 @@ class Exchange:
         keeps = self.keeps
         self._owner = self.gone = None
         self._stop_timer()
+        self.transport.set_receiver(self)  # whoever it was that decided on the answer
         self.transport.write(data)
         if keeps:
             self._go_on()
