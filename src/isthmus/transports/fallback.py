@@ -76,14 +76,17 @@ class EmulationDial(WebSocketDial):
         return None if self._made is None else self._made.open_way
 
     def _make(self, door: Door, address: Address) -> Opening:
-        host, target, headers = door.asking(address, self._fields)
+        def asking() -> Asking:
+            host, target, headers = door.asking(address, self._fields)
+            return Asking(host, target, tuple(headers))
+
         self._made = EmulationOpening(
             address,
             door.connector(address),
             self._origin,
             self._opened_once,
             self._failed_once,
-            Asking(host, target, tuple(headers)),
+            asking,
             self._subprotocols,
             lambda response: door.heard(address, response),
             self._way,

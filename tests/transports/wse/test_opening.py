@@ -39,6 +39,8 @@ def test_cookies_and_fields_go_with_each_request(world: World) -> None:
     assert "X-Mine: yes" in met[0].head
     assert met[1].head.startswith("GET /service/;e/dbm/x HTTP/1.1\r\n")
     assert "X-Mine: yes" in met[1].head
+    assert "Cookie: sticky=1" in met[1].head
+    assert "Cookie" not in met[0].head
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ Failed = Callable[[ConnectError], None]
 class EmulationOpening:
     """Asks the server of `address`, over connections of `below`; see `ws.WebSocketOpening`, which it is like.
 
-    `way` is how; None: that is found out, and `open_way` says it then.
+    `asking` makes what requests have in common, for the first one and, as the server may have set cookies, again
+    for the others. `way` is how; None: that is found out, and `open_way` says it then.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class EmulationOpening:
         origin: str,
         opened: Opened,
         failed: Failed,
-        asking: Asking,
+        asking: Callable[[], Asking],
         subprotocols: Sequence[str],
         heard: Callable[[ResponseHead], None],
         way: Way | None,
@@ -50,7 +51,8 @@ class EmulationOpening:
         self._origin = origin
         self._opened = opened
         self._failed = failed
-        self._asking = asking
+        self._make_asking = asking
+        self._asking = asking()
         self._subprotocols = subprotocols
         self._heard = heard
         self._loop = asyncio.get_running_loop()
