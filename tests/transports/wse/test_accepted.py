@@ -331,3 +331,27 @@ def test_a_client_that_answers_no_ping_is_given_up(world: World) -> None:
     assert PING in down.read()
     world.advance(20.0)
     assert lost(emulated)
+
+
+def test_kaazings_own_gateway_as_a_client(world: World, gateway: Gateway) -> None:
+    """It creates with GET and without a version, and streams upstream in chunks, one frame after the other."""
+    up = Browser(world, gateway)
+    fields = ("X-Accept-Commands: ping", "X-Next-Protocol: wse/1.0")
+    answer = up.ask("GET", "/service/;e/cb", *fields, sequence=0)
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    lines = body_of(answer).decode().split("\n")
+    targets = [line.removeprefix("http://gate.example.com") for line in lines[:2]]
+    down = Browser(world, gateway)
+    assert down.ask("GET", targets[1], *fields, sequence=1).startswith(OK)
+    head = f"POST {targets[0]} HTTP/1.1\r\nHost: gate.example.com\r\nX-Sequence-No: 1\r\n"
+    up.send(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+    for frame in (b"\x80\x03one", b"\x81\x03two"):
+        up.send(b"%x\r\n%b\r\n" % (len(frame), frame))
+    (server,) = gateway.accepted
+    assert server.data == b"onetwo"
+    assert server.transport is not None
+    server.transport.write(b"x" * 200)
+    assert down.read() == b"\x80\x81\x48" + b"x" * 200
+    assert up.send(b"8\r\n" + CLOSE + RECONNECT + b"\r\n0\r\n\r\n").startswith(OK)
+    server.transport.close()
+    assert down.read() == CLOSE + RECONNECT

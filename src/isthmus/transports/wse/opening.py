@@ -29,8 +29,8 @@ Failed = Callable[[ConnectError], None]
 class EmulationOpening:
     """Asks the server of `address`, over connections of `below`; see `ws.WebSocketOpening`, which it is like.
 
-    `asking` makes what requests have in common, for the first one and, as the server may have set cookies, again
-    for the others. `way` is how; None: that is found out, and `open_way` says it then.
+    `asking` makes what requests have in common: for the first one and, as the server may have set cookies,
+    again for the others. `way` is how; None: that is found out, and `open_way` says it then.
     """
 
     def __init__(
@@ -124,7 +124,9 @@ class EmulationOpening:
         assert self._transport is not None
         known = {name: self._transport.info(name) for name in _KNOWN}
         requester, self._requester = self._requester, Requester(self._below, self._origin)
-        self._stream = ConnectedStream(self._below, self._origin, requester, self._asking, (up, down), known)
+        self._stream = ConnectedStream(
+            self._below, self._origin, requester, self._make_asking(), (up, down), known
+        )
         seconds = min(LONGEST_PROBE, max(LEAST_PROBE, PROBE_ROUNDS * (self._loop.time() - self._began)))
         self._stream.start(self.open_way, seconds, self._proven, self.answer_failed)
 
