@@ -334,7 +334,7 @@ def test_a_client_that_answers_no_ping_is_given_up(world: World) -> None:
 
 
 def test_kaazings_own_gateway_as_a_client(world: World, gateway: Gateway) -> None:
-    """It creates with GET and without a version, and streams upstream in chunks, one frame after the other."""
+    """It creates with GET and without a version, and streams upstream in chunks, frame after frame."""
     up = Browser(world, gateway)
     fields = ("X-Accept-Commands: ping", "X-Next-Protocol: wse/1.0")
     answer = up.ask("GET", "/service/;e/cb", *fields, sequence=0)
