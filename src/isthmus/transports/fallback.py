@@ -198,6 +198,8 @@ class FallbackDial:
             self._door.ways.suspect()
             self._fail(error)
         else:
+            # Not all that is left: who waits for this is to be told why it failed.
+            self._deadline -= (self._deadline - self._loop.time()) / 2
             log.debug("%s; trying WebSocket emulation", error)
             self._first_error = error
             self._emulated(None)
