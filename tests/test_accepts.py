@@ -230,6 +230,28 @@ async def test_web_accepts_share_a_port_by_host_and_path(scene: Scene) -> None:
     await until(lambda: first.connections() == second.connections() == 0)
 
 
+async def created(port: int, path: str) -> int:
+    request = (
+        f"POST {path}/;e/cbm HTTP/1.1\r\nHost: one.example\r\nX-WebSocket-Version: wseb-1.0\r\n"
+        "X-Sequence-No: 0\r\nContent-Length: 0\r\n\r\n"
+    )
+    with await Application.connect(port) as client:
+        await client.send(request.encode())
+        return int((await client.exactly(12)).split()[1])
+
+
+async def test_each_ws_accept_serves_emulated_websockets_unless_told_otherwise(scene: Scene) -> None:
+    port = free_port()
+    scene.add("ws://one.example/a", ws_bind=f"{HOST}:{port}")
+    scene.add("ws://one.example/b", ws_bind=f"{HOST}:{port}", ws_emulation="disabled")
+    scene.accepts.listen()
+    assert await created(port, "/a") == 201
+    assert await created(port, "/b") == 404
+    assert [len(each.streams) for each in scene.accepts.emulations] == [1]
+    scene.accepts.stop()
+    assert [len(each.streams) for each in scene.accepts.emulations] == [0]
+
+
 # --- span
 
 

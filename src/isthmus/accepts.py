@@ -46,6 +46,7 @@ from isthmus.transports.stream_socket import PlainStreamSocket
 from isthmus.transports.tcp import TcpTransport
 from isthmus.transports.udp_accept import UdpAccept
 from isthmus.transports.ws_datagrams import Freshness, WebSocketFlowIncoming
+from isthmus.transports.wse.accept import EmulationAccept
 from isthmus.uri import Address
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Accepts:
         self.bridges: list[HttpBridge] = []
         self.quota = Quota(options.maximum_connections)
         self.spans: list[SpanAccept] = []
+        self.emulations: list[EmulationAccept] = []
         self.budgets = Budgets.of(options)
         """What the streams of all accepts and connects share."""
         self._options = options
@@ -155,9 +157,11 @@ class Accepts:
             span.go_away()
 
     def stop(self) -> None:
-        """End what outlives the connections that services know: the sessions of span."""
+        """End what outlives the connections that services know: sessions of span, emulated WebSockets."""
         for span in self.spans:
             span.stop()
+        for emulation in self.emulations:
+            emulation.stop()
 
     def _bind(self, address: Address, at: Bind | None, accepted: Accepted) -> None:
         self._listening += [
@@ -228,16 +232,17 @@ class Accepts:
         if address.kind.stream:
             options = service.accept_options
             idle = IdleLimit(str(address), options.websocket_ping_interval)
+            emulation = self._emulation(address, options, cross_site)
             if service.datagrams:
                 flows = _flows(service, running)
                 front.router.websockets.append(
-                    WebSocketRoute(address, options, flows, cross_site, guard=guard, idle=idle)
+                    WebSocketRoute(address, options, flows, cross_site, None, guard, idle, emulation)
                 )
                 return
             stream = cast("StreamService", running)
             span = self._span(address, options, stream, guard) if options.span_mode != "never" else None
             front.router.websockets.append(
-                WebSocketRoute(address, options, stream.incoming, cross_site, span, guard, idle)
+                WebSocketRoute(address, options, stream.incoming, cross_site, span, guard, idle, emulation)
             )
             return
         options, http = service.accept_options, cast("HttpService", running)
@@ -271,6 +276,15 @@ class Accepts:
         )
         self.spans.append(span)
         return span
+
+    def _emulation(
+        self, address: Address, options: AcceptOptions, cross_site: CrossSite
+    ) -> EmulationAccept | None:
+        if options.emulation == "disabled":
+            return None
+        emulation = EmulationAccept(address, options, cross_site, self.quota)
+        self.emulations.append(emulation)
+        return emulation
 
     def _bridge(self, front: Front, keepalive_timeout: float) -> HttpBridge:
         # aiohttp takes a noticeable time to import: only a configuration that needs it pays.

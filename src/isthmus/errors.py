@@ -93,9 +93,11 @@ class ConnectError(IsthmusError):
 
     `status` is the HTTP status that tells a waiting Web client: 502 (the far side refused or failed),
     504 (it did not answer in time), 503 (this gateway stops) or 404 (the far side is known to be away).
+    `asked` says that the far side was reached, and the handshake with it failed.
     """
 
     status: int
+    asked = False
 
     def __init__(self, message: str, *, status: int = 502, hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -52,7 +52,7 @@ SCHEMES: dict[str, Scheme] = {
 
 # Kaazing knows these; each is refused by name until its issue is done.
 LATER_SCHEMES: dict[str, str] = {
-    "wse": "WebSocket emulation is not supported yet",
+    "wse": "write ws instead: a ws accept serves WebSocket emulation too",
     "wsn": "write ws instead: a ws accept serves RFC 6455",
     "wsx": "the Kaazing extended handshake is not supported",
     "httpx": "the Kaazing extended handshake is not supported",

@@ -9,7 +9,8 @@ from isthmus.config.model import Bind, DirectoryProperties
 
 ACCEPT_OPTIONS = (
     "ssl.protocols, ssl.ciphers, span.mode, span.grace, span.ping.deadline, span.maximum.streams, "
-    "span.maximum.window, span.seal.key, udp.interface, udp.multicast.ttl, udp.multicast.loop, "
+    "span.maximum.window, span.seal.key, ws.emulation, ws.emulation.maximum, ws.emulation.timeout, "
+    "ws.emulation.heartbeat, udp.interface, udp.multicast.ttl, udp.multicast.loop, "
     "udp.inactivity.timeout, udp.maximum.flows, udp.maximum.flow.rate, udp.maximum.delay, udp.bind, "
     "tcp.bind, ssl.bind, tls.bind, ws.bind, wss.bind, http.bind, https.bind, "
     "ws.maximum.message.size, ws.close.timeout, ws.ping.interval, ws.inactivity.timeout, "

@@ -530,6 +530,24 @@ async def test_a_later_request_may_become_a_websocket(together: bool) -> None:
         assert taker.received == [expected]
 
 
+@pytest.mark.parametrize("take", [True, False])
+async def test_a_later_request_may_be_one_of_websocket_emulation(take: bool) -> None:
+    taker = Taker(take=take)
+    emulated = b"POST /echo/;e/cbm HTTP/1.1\r\nHost: h:1\r\nContent-Length: 3\r\n\r\nabc"
+    async with serving(echo, upgrade=cast(Upgrade, taker)) as server:
+        reader, writer = await server.connect()
+        writer.write(GET % b"/1")
+        await reader.readuntil(b"|")
+        writer.write(emulated)
+        if take:
+            assert (await reader.readuntil(b"ABC")).startswith(b"HTTP/1.1 101 ")
+            assert server.bridge.connections() == 0
+        else:
+            assert (await reader.readuntil(b"|")).endswith(b"POST /echo/;e/cbm abc|")
+        assert taker.received == [emulated]
+        writer.close()
+
+
 async def test_an_upgrade_that_is_not_taken_is_answered_as_http() -> None:
     taker = Taker(take=False)
     async with serving(echo, upgrade=cast(Upgrade, taker)) as server:

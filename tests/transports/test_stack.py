@@ -107,7 +107,7 @@ async def test_a_server_that_does_not_accept_is_not_said_to_have_failed_a_handsh
 @pytest.mark.parametrize("kind", WITH_SPAN[1:])
 async def test_a_server_that_ends_the_connection_at_once(kind: str) -> None:
     with nothing_left_open(), socket.create_server(("127.0.0.1", 0)) as server:
-        attempt = Attempt(kind, at(kind, server.getsockname()[1]))
+        attempt = Attempt(kind, at(kind, server.getsockname()[1]), 3.0)
         accepted = await asyncio.to_thread(server.accept)
         accepted[0].close()
         error = await attempt.failure()

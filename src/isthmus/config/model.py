@@ -21,6 +21,7 @@ from isthmus import uri
 from isthmus.config import tls_names, units, words
 from isthmus.config.bind import Bind as Bind
 from isthmus.config.cache_control import CacheControl
+from isthmus.config.emulation import EmulationAcceptOptions, EmulationConnectOptions
 from isthmus.config.headers import parse_fields, parse_host, parse_server_name, parse_target
 from isthmus.config.networks import Network, parse_networks
 from isthmus.config.proxies import Proxy, parse_chain
@@ -223,7 +224,7 @@ class UdpOptions(Section):
     """How long a datagram may wait for a WebSocket that takes no more; then it is dropped (isthmus)."""
 
 
-class AcceptOptions(UdpOptions, SpanOptions):
+class AcceptOptions(UdpOptions, EmulationAcceptOptions, SpanOptions):
     """`accept-options` of a service (or of `service-defaults`)."""
 
     udp_bind: BindValue | None = Field(None, alias="udp.bind")
@@ -263,7 +264,7 @@ class AcceptOptions(UdpOptions, SpanOptions):
         return bind
 
 
-class ConnectOptions(UdpOptions, SpanOptions):
+class ConnectOptions(UdpOptions, EmulationConnectOptions, SpanOptions):
     """`connect-options` of a service (or of `service-defaults`)."""
 
     span_carriers: Annotated[int, BeforeValidator(_carriers)] = Field(0, alias="span.carriers")

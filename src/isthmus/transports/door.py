@@ -16,6 +16,7 @@ from isthmus.transports.base import Connector, Dial, Receiver
 from isthmus.transports.cookies import CookieJar
 from isthmus.transports.credentials import fields_of
 from isthmus.transports.redirects import same_origin
+from isthmus.transports.ways import Ways
 from isthmus.uri import Address
 from isthmus.websocket.handshake import ClientHandshake, ResponseHead
 
@@ -35,6 +36,8 @@ class Door:
         self._cookies = CookieJar(options.http_maximum_cookies)
         self._fields = [split_field(line) for line in options.http_headers]
         self._authorization = fields_of(options)
+        self.ways = Ways(options.fallback_retry)
+        """What gets through to this server."""
 
     @property
     def maximum_redirects(self) -> int:
@@ -56,6 +59,13 @@ class Door:
         self, address: Address, subprotocols: Sequence[str], fields: Sequence[tuple[str, str]]
     ) -> ClientHandshake:
         """Return the handshake for `address`, with `fields` for this destination alone."""
+        host, target, headers = self.asking(address, fields)
+        return ClientHandshake(host, target, subprotocols=subprotocols, headers=headers)
+
+    def asking(
+        self, address: Address, fields: Sequence[tuple[str, str]]
+    ) -> tuple[str, str, list[tuple[str, str]]]:
+        """Return Host, target and more header fields of a request for `address`; see `handshake`."""
         host, target, headers = address.authority, address.target, []
         if same_origin(address, self.address):
             host = self._options.http_host or host
@@ -66,7 +76,7 @@ class Door:
             own = [value for name, value in headers if name.lower() == "cookie"]
             headers = [(name, value) for name, value in headers if name.lower() != "cookie"]
             headers.append(("Cookie", "; ".join([*own, cookies])))
-        return ClientHandshake(host, target, subprotocols=subprotocols, headers=headers)
+        return host, target, headers
 
     def heard(self, address: Address, response: ResponseHead) -> None:
         """Take what the server at `address` has answered."""

@@ -7,6 +7,7 @@
     a WebSocket, foreign Origin      a ws accept               403, unless a cross-site-constraint allows it
     a WebSocket, of a realm          a ws accept               401, 403, 429 or 503, until a login is right
     a WebSocket, wrongly             a ws accept               400, 405, 426 or 505, as RFC 6455 4.2.2 says
+    a WebSocket over HTTP (/;e/)     a ws accept               as for a WebSocket, with 201 instead of 101
     anything else                    an http accept above it   whatever that service says
     anything                         neither                   404
 
@@ -34,6 +35,8 @@ from isthmus.transports.keep_alive import IdleLimit
 from isthmus.transports.rate import limited
 from isthmus.transports.told import told
 from isthmus.transports.ws import WebSocketTransport
+from isthmus.transports.wse.accept import EmulatedHandshake, EmulationAccept
+from isthmus.transports.wse.exchange import Exchange
 from isthmus.uri import Address
 from isthmus.websocket.frames import Role
 from isthmus.websocket.handshake import (
@@ -46,6 +49,7 @@ from isthmus.websocket.handshake import (
     parse_request_head,
     refusal,
 )
+from isthmus.wse.requests import Place, place_of
 
 if TYPE_CHECKING:
     from isthmus.transports.http import HttpBridge
@@ -58,6 +62,9 @@ _REFUSED = {
     502: "the service behind this gateway cannot be reached",
     504: "the service behind this gateway did not answer in time",
 }
+
+Handshake = Upgrade | EmulatedHandshake
+"""What a client asks for a WebSocket with, which is right and not answered yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ class WebSocketRoute:
     """Who decides who comes in. None: everybody does."""
     idle: IdleLimit | None = None
     """After how long idle WebSockets are pinged. None: never."""
+    emulation: EmulationAccept | None = None
+    """Who takes WebSockets that are emulated over HTTP; None: they are not served here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,14 @@ class Router:
         """Return the ws accept for a Host field and a path without its query."""
         for route in self.websockets:
             if route.address.resource == path and _same_host(route.address, host):
+                return route
+        return None
+
+    def find_emulated(self, host: str, place: Place) -> WebSocketRoute | None:
+        """Return the ws accept that a path of the emulation belongs to."""
+        for path in (place.path, f"{place.path}/"):
+            route = self.find_websocket(host, path)
+            if route is not None and route.emulation is not None:
                 return route
         return None
 
@@ -147,14 +164,33 @@ class Front:
         request.data_received(memoryview(bytearray(received)))
         return True
 
+    def again(self, idle: float, transport: Transport, received: bytearray) -> None:
+        """Take a connection for another request, which may be `idle` seconds until it comes; 0: none may.
+
+        `received` is what has come of it.
+        """
+        if not idle:
+            transport.close()
+            return
+        request = FirstRequest(self, idle=idle)
+        transport.set_receiver(request)
+        request.connection_made(transport)
+        if received:  # not from here: many of them may be in there
+            transport.pause_reading()
+            asyncio.get_running_loop().call_soon(request.go_on, transport, received)
+
 
 class FirstRequest:
-    """Reads the first request head of a connection and hands the connection on."""
+    """Reads the first request head of a connection and hands the connection on.
 
-    __slots__ = ("_front", "_origin", "_reader", "_timer", "_transport")
+    Where it is not the very first, `idle` is how many seconds it may be until it begins.
+    """
 
-    def __init__(self, front: Front, origin: Origin | None = None) -> None:
+    __slots__ = ("_front", "_idle", "_origin", "_reader", "_timer", "_transport")
+
+    def __init__(self, front: Front, origin: Origin | None = None, idle: float = 0.0) -> None:
         self._front = front
+        self._idle = idle
         self._origin = origin
         self._reader = HeadReader(front.maximum_head_size)
         self._timer: asyncio.TimerHandle | None = None
@@ -162,11 +198,22 @@ class FirstRequest:
 
     def connection_made(self, transport: Transport) -> None:
         self._transport = transport if self._origin is None else told(transport, self._origin)
-        self._timer = asyncio.get_running_loop().call_later(self._front.head_timeout, self._too_slow)
+        timeout = self._idle or self._front.head_timeout
+        self._timer = asyncio.get_running_loop().call_later(timeout, self._too_slow)
+
+    def go_on(self, transport: Transport, received: bytearray) -> None:
+        """Read on with what had come, unless the connection was lost."""
+        if self._transport is not None:
+            transport.resume_reading()
+            self.data_received(memoryview(received))
 
     def data_received(self, data: memoryview) -> None:
         if self._transport is None:
             return
+        if self._idle and self._timer is not None:
+            self._idle = 0.0
+            self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(self._front.head_timeout, self._too_slow)
         try:
             head = self._reader.feed(data)
             if head is not None:
@@ -190,8 +237,13 @@ class FirstRequest:
 
     def _route(self, request: RequestHead, head: bytes) -> None:
         router = self._front.router
+        place = place_of(request.path)
+        emulated = None if place is None else router.find_emulated(request.host, place)
+        if emulated is not None and place is not None:
+            self._emulate(emulated, place, request)
+            return
         websocket = router.find_websocket(request.host, request.path)
-        if websocket is not None and (is_upgrade(request) or self._front.bridge is None):
+        if websocket is not None and (_is_meant(request) or self._front.bridge is None):
             span = websocket.span
             upgrade = accept_upgrade(request, subprotocols=() if span is None else span.subprotocols)
             if not websocket.cross_site.allows(request.get("origin"), request.host):
@@ -199,7 +251,9 @@ class FirstRequest:
             if upgrade.subprotocol is None and websocket.options.span_mode == "required":
                 spoken = SUBPROTOCOL if span is None else span.subprotocols[0]
                 raise HandshakeError(400, f"only {spoken} is spoken here")
-            self._admit(websocket, upgrade)
+            if self._reader.rest:
+                raise HandshakeError(400, "data before the handshake was answered")
+            _admit(websocket, upgrade, self._end())
         elif self._front.bridge is not None:
             route = router.find_http(request.host, request.path)
             transport = limited(self._end(), None if route is None else route.rate)
@@ -208,16 +262,13 @@ class FirstRequest:
         else:
             raise HandshakeError(404, "")
 
-    def _admit(self, route: WebSocketRoute, upgrade: Upgrade) -> None:
-        if self._reader.rest:
-            raise HandshakeError(400, "data before the handshake was answered")
-        transport = self._end()
-        if route.guard is None:
-            _take(route, upgrade, transport, ANONYMOUS)
-        else:
-            peer = believed(upgrade.request.headers, route.options, transport.info("peername"))
-            asking = Authentication(transport, partial(_take, route, upgrade))
-            asking.start(route.guard, upgrade.request, peer)
+    def _emulate(self, route: WebSocketRoute, place: Place, request: RequestHead) -> None:
+        front, emulation = self._front, route.emulation
+        assert emulation is not None
+        again = partial(front.again, route.options.http_keepalive_timeout)
+        exchange = Exchange(self._end(), request, self._reader.rest, again)
+        subprotocols = () if route.span is None else route.span.subprotocols
+        emulation.take(exchange, place, partial(_admit, route), front.head_timeout, subprotocols)
 
     def _refuse(self, error: HandshakeError) -> None:
         transport = self._end()
@@ -232,7 +283,9 @@ class FirstRequest:
 
     def _too_slow(self) -> None:
         self._timer = None
-        if self._transport is not None:
+        if self._idle and self._transport is not None:
+            self._end().close()
+        elif self._transport is not None:
             self._refuse(HandshakeError(408, "the request head took too long"))
 
     def _end(self) -> Transport:
@@ -244,30 +297,53 @@ class FirstRequest:
         return transport
 
 
-def _take(route: WebSocketRoute, upgrade: Upgrade, transport: Transport, identity: Identity) -> None:
+def _is_meant(request: RequestHead) -> bool:
+    """Whether a request asks for a WebSocket, or did until a proxy on the way has taken Upgrade out of it."""
+    return is_upgrade(request) or request.get("sec-websocket-key") is not None
+
+
+def _admit(route: WebSocketRoute, handshake: Handshake, transport: Transport) -> None:
+    """Find out whether the client may come in, and go on if so."""
+    if route.guard is None:
+        _take(route, handshake, transport, ANONYMOUS)
+    else:
+        peer = believed(handshake.request.headers, route.options, transport.info("peername"))
+        asking = Authentication(transport, partial(_take, route, handshake))
+        asking.start(route.guard, handshake.request, peer)
+
+
+def _take(route: WebSocketRoute, handshake: Handshake, transport: Transport, identity: Identity) -> None:
     """Give a WebSocket of somebody who may come in to span, or offer it to the service."""
     transport.pause_reading()
-    if route.span is not None and upgrade.subprotocol is not None:
-        transport.write(upgrade.response())
-        below = limited(transport, route.options.tcp_maximum_outbound_rate)
-        route.span.take(below, identity, upgrade.subprotocol)
+    if route.span is not None and handshake.subprotocol is not None:
+        opened = _open(handshake, transport)
+        below = limited(opened, route.options.tcp_maximum_outbound_rate)
+        route.span.take(below, identity, handshake.subprotocol)
         return
-    incoming = WebSocketIncoming(route, upgrade, transport, identity)
+    incoming = WebSocketIncoming(route, handshake, transport, identity)
     transport.set_receiver(incoming)
     route.offer(incoming)
+
+
+def _open(handshake: Handshake, transport: Transport) -> Transport:
+    """Answer a handshake that came on `transport`: return what the WebSocket is on."""
+    if isinstance(handshake, Upgrade):
+        transport.write(handshake.response())
+        return transport
+    return handshake.open()
 
 
 class WebSocketIncoming:
     """A right WebSocket handshake, offered to a service, not answered yet."""
 
-    __slots__ = ("_gone", "_lost", "_route", "_transport", "_upgrade", "address", "gone", "identity")
+    __slots__ = ("_gone", "_handshake", "_lost", "_route", "_transport", "address", "gone", "identity")
 
     early = False
 
     def __init__(
         self,
         route: WebSocketRoute,
-        upgrade: Upgrade,
+        handshake: Handshake,
         transport: Transport,
         identity: Identity = ANONYMOUS,
     ) -> None:
@@ -275,21 +351,21 @@ class WebSocketIncoming:
         self.gone: Callable[[], None] | None = None
         self.identity = identity
         self._route = route
-        self._upgrade = upgrade
+        self._handshake = handshake
         self._transport = transport
         self._gone = False
         self._lost: Exception | None = None
 
     @property
     def peer(self) -> str:
-        headers = self._upgrade.request.headers
+        headers = self._handshake.request.headers
         return peer_name(believed(headers, self._route.options, self._transport.info("peername")))
 
     def accept(self, receiver: Receiver) -> None:
         options = self._route.options
-        self._transport.write(self._upgrade.response())
+        below = _open(self._handshake, self._transport)
         opened = WebSocketTransport(
-            limited(self._transport, options.tcp_maximum_outbound_rate),
+            limited(below, options.tcp_maximum_outbound_rate),
             Role.SERVER,
             options.websocket_maximum_message_size,
             options.websocket_close_timeout,
@@ -297,7 +373,7 @@ class WebSocketIncoming:
             self._route.idle,
         )
         if not self._gone:
-            self._transport.resume_reading()  # before the receiver is told, which may want to pause
+            below.resume_reading()  # before the receiver is told, which may want to pause
         opened.start(receiver)
         if self._route.guard is not None:
             self._route.guard.watch(self.identity, opened)

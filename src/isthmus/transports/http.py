@@ -8,8 +8,7 @@ One connection is a `_Connection` (a `Receiver` to the layer below, an `asyncio.
 `_Handler` (aiohttp's protocol). Whatever we must know of aiohttp's inside is in `_Handler` and `_Request`.
 
 What a client can pin in memory: one request head of `maximum_head_size`, one read of the layer below, and
-what aiohttp buffers of a body (128 KiB). Pipelined requests beyond that stay in the kernel until the one
-before is answered.
+what aiohttp buffers of a body (128 KiB). Pipelined requests beyond that stay in the kernel meanwhile.
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ from isthmus import access
 from isthmus.identity import ANONYMOUS
 from isthmus.transports.base import HttpHandler, Receiver, Transport, peer_name
 from isthmus.websocket.heads import MAXIMUM_FIELDS
+from isthmus.websocket.handshake import refusal
+from isthmus.wse.requests import begins_emulation
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
@@ -39,10 +40,6 @@ _log = logging.getLogger(__name__)
 
 _LINGER = 5.0
 """Seconds in which the unread rest of a body is read and dropped, so that the client sees the answer."""
-
-_HEAD_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-)
 
 Resolve: TypeAlias = "Callable[[web.BaseRequest], HttpHandler | None]"
 Upgrade: TypeAlias = Callable[[Transport, bytes], bool]
@@ -54,11 +51,10 @@ class HttpBridge:
     `resolve` finds the service of a request, or None (404). `request.host` is the authority that the client
     means, from an absolute request target or else from the Host field; empty when there is neither.
 
-    `upgrade(transport, received)` is offered each request on a kept-alive connection that asks for a
-    WebSocket, but for the first: whoever called `take` has seen that one. `received` is its head and every
-    byte after it. True says that the hook owns the connection from now on and has given it another receiver
-    (`Transport.set_receiver`). Reading is on and writing is not paused when it is called. False says that the
-    request is answered like any other.
+    `upgrade(transport, received)` is offered each request but the first (whoever called `take` has seen that)
+    that asks for a WebSocket, real or emulated. `received` is its head and what has come behind it. True says
+    that the hook owns the connection from now on and has given it another receiver. Reading is on and writing
+    is not paused when it is called. False says that the request is answered like any other.
 
     `keepalive_timeout` is how long a connection may be without a complete request head, in seconds; 0 answers
     one request for each connection. `maximum_head_size` is in bytes. `server_header` is the Server field,
@@ -76,7 +72,7 @@ class HttpBridge:
         client: Callable[[web.BaseRequest, Any], str] = lambda request, peername: peer_name(peername),
     ) -> None:
         self._resolve = resolve
-        self._upgrade = upgrade
+        self.upgrade = upgrade
         self._keepalive_timeout = keepalive_timeout
         self._server: web.Server | None = None
         self._connections: set[_Connection] = set()
@@ -177,9 +173,9 @@ class HttpBridge:
         if hdrs.EXPECT in request.headers and not request.owes_continue and request.version >= (1, 1):
             return _refusal(417, "Only Expect: 100-continue is understood.")
         handler = cast(_Handler, request.protocol)
-        if self._upgrade is not None and handler.requests > 1 and request.asks_for_websocket():
+        if self.upgrade is not None and handler.requests > 1 and request.asks_for_websocket():
             await request.writer.drain()
-            if handler.connection.hand_over(request, self._upgrade):
+            if handler.connection.hand_over(request, self.upgrade):
                 return web.Response()  # goes nowhere: aiohttp has lost its connection
             request.close_after = True  # the bytes after it are lost to aiohttp
         service = self._resolve(request)
@@ -374,8 +370,7 @@ class _Rest:
         self.data += data
         return False, b""
 
-    def feed_eof(self) -> None:
-        pass
+    def feed_eof(self) -> None: ...
 
 
 class _Connection(asyncio.Transport):
@@ -489,8 +484,8 @@ class _Connection(asyncio.Transport):
         if name == "socket":
             return default  # nothing may go past the layers below
         # aiohttp only asks whether there is one: that is how it tells https from http.
-        value = self._below.info("ssl_object" if name == "sslcontext" else name)
-        return default if value is None else value
+        found = self._below.info("ssl_object" if name == "sslcontext" else name)
+        return default if found is None else found
 
     # What the bridge and the handler ask for.
 
@@ -523,8 +518,10 @@ class _Connection(asyncio.Transport):
             return False
         rest = _Rest()
         handler.set_parser(cast(Any, rest))
-        received = request.head() + rest.data + self._held
-        self._held = b""
+        held, self._held = self._held, b""
+        return self._offer(handler, request.head() + rest.data + held, upgrade)
+
+    def _offer(self, handler: _Handler, received: bytes, upgrade: Upgrade) -> bool:
         self._below.resume_reading()
         if not upgrade(self._below, received):
             return False
@@ -533,14 +530,17 @@ class _Connection(asyncio.Transport):
         return True
 
     def _feed(self, handler: _Handler, data: bytes) -> None:
-        at_head = handler.at_head
+        at_head, upgrade = handler.at_head, self.bridge.upgrade
+        another = at_head and not self._head and handler.requests > 0 and begins_emulation(data)
+        if another and upgrade is not None and self._offer(handler, data, upgrade):
+            return
         handler.data_received(data)
         if not (at_head and handler.at_head):
             self._head = 0
             return
         self._head += len(data)
         if self._head > self.bridge.maximum_head_size:
-            self.write(_HEAD_TOO_LARGE)
+            self.write(refusal(431))
             self.close()
 
     def _let_go(self) -> None:

@@ -546,5 +546,6 @@ class WebSocketOpening:
             return
         self.cancel()
         failure = ConnectError(f"Unable to connect to {self._address}: {reason}", status=status)
+        failure.asked = True
         failure.__cause__ = cause
         self._failed(failure)

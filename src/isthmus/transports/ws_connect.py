@@ -1,29 +1,18 @@
-"""Connecting a WebSocket: what lies below, then the handshake, all within `connect.timeout`."""
+"""Connecting WebSockets, each for one connection."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Sequence
 
 from isthmus.config.model import ConnectOptions
-from isthmus.errors import ConnectError, IsthmusError
 from isthmus.transports.base import Connector, Dial, Receiver, Transport, peer_of
-from isthmus.transports.credentials import hint_for
-from isthmus.transports.dial import no_answer
 from isthmus.transports.door import Door
+from isthmus.transports.fallback import FallbackDial
 from isthmus.transports.forwarded import field
 from isthmus.transports.keep_alive import IdleLimit
-from isthmus.transports.redirects import follow, location_of
-from isthmus.transports.ws import WebSocketOpening, WebSocketTransport
-from isthmus.uri import Address
+from isthmus.transports.ws import WebSocketTransport
+from isthmus.transports.ws_dial import Failed
 from isthmus.websocket.frames import Role
-
-log = logging.getLogger(__name__)
-
-Failed = Callable[[ConnectError], None]
-Opened = Callable[[Transport, str | None, bytearray], None]
-"""Takes the connection after its handshake, the subprotocol that the server chose, and what came behind."""
 
 
 class WebSocketConnector:
@@ -31,7 +20,7 @@ class WebSocketConnector:
 
     def __init__(self, below: Connector, options: ConnectOptions) -> None:
         self.address = below.address
-        self._below = below
+        self._below = below if isinstance(below, Door) else Door(below, options)
         self._options = options
         self._idle = IdleLimit(str(self.address), options.websocket_ping_interval)
         self._loop = asyncio.get_running_loop()
@@ -42,7 +31,7 @@ class WebSocketConnector:
 
         kind, client = self._options.http_forwarded, peer_of(origin)
         fields = [] if kind == "none" or client is None else [field(kind, client)]
-        dial = WebSocketDial(self._loop, self.address, self._options, opened, failed, fields=fields)
+        dial = FallbackDial(self._loop, self.address, self._options, opened, failed, fields=fields)
         dial.start(self._below, origin)
         return dial
 
@@ -65,139 +54,3 @@ def start_plain(
     opened.start(receiver)
     if rest:
         opened.data_received(memoryview(rest))
-
-
-class WebSocketDial:
-    """One attempt to open a WebSocket that offers `subprotocols`, also where the server redirects it.
-
-    Either `opened` or `failed` is called, once, and never before `start` returns. `fields` are more header
-    fields for the server.
-    """
-
-    __slots__ = (
-        "_address",
-        "_at",
-        "_below",
-        "_door",
-        "_failed",
-        "_fields",
-        "_loop",
-        "_opened",
-        "_opening",
-        "_options",
-        "_origin",
-        "_redirects",
-        "_subprotocols",
-        "_timer",
-    )
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        address: Address,
-        options: ConnectOptions,
-        opened: Opened,
-        failed: Failed,
-        subprotocols: Sequence[str] = (),
-        fields: Sequence[tuple[str, str]] = (),
-    ) -> None:
-        self._loop = loop
-        self._address = address
-        self._at = address  # where a redirect has led
-        self._options = options
-        self._opened = opened
-        self._failed = failed
-        self._subprotocols = subprotocols
-        self._fields = fields
-        self._origin = ""
-        self._redirects = 0
-        self._door: Door | None = None
-        self._opening: WebSocketOpening | None = None
-        self._below: Dial | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    def start(self, below: Connector, origin: str = "") -> None:
-        """Begin, over `below`; `origin` is for whom, see `Connector.connect`."""
-        self._door = below if isinstance(below, Door) else Door(below, self._options)
-        self._origin = origin
-        self._ask(self._door, self._address)
-        # After what is below has set its own, which knows better what is under way.
-        self._timer = self._loop.call_later(self._options.connect_timeout, self._timed_out)
-
-    def cancel(self) -> None:
-        self._cancel_timer()
-        self._let_go()
-
-    def _ask(self, door: Door, address: Address) -> None:
-        self._at = address
-        self._opening = WebSocketOpening(
-            address,
-            self._opened_once,
-            self._failed_once,
-            door.handshake(address, self._subprotocols, self._fields),
-            lambda response: door.heard(address, response),
-        )
-        self._below = door.connector(address).connect(self._opening, self._failed_once, origin=self._origin)
-
-    def _let_go(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-            self._opening = None
-        if self._below is not None:
-            self._below.cancel()
-            self._below = None
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _opened_once(self, below: Transport, subprotocol: str | None, rest: bytearray) -> None:
-        self._cancel_timer()
-        self._below = self._opening = None
-        self._opened(below, subprotocol, rest)
-
-    def _failed_once(self, error: ConnectError) -> None:
-        self._let_go()
-        location = location_of(error.__cause__)
-        if location is not None and self._door is not None and self._door.maximum_redirects:
-            try:
-                self._redirect(self._door, location)
-            except ConnectError as not_followed:
-                error = not_followed
-            except IsthmusError as unusable:  # its way out, or its certificates
-                text = f"Unable to connect to {self._address}: redirected to {location[:200]!r}: {unusable}"
-                error = ConnectError(text, hint=unusable.hint)
-            else:
-                return
-        elif location is not None:
-            error.hint = "set http.maximum.redirects to follow it, or connect to that address"
-        error.hint = error.hint or hint_for(error.__cause__, self._options.authorization_file is not None)
-        self._cancel_timer()
-        self._failed(error)
-
-    def _redirect(self, door: Door, location: str) -> None:
-        address = follow(self._at, location)
-        self._redirects += 1
-        if self._redirects > door.maximum_redirects:
-            raise ConnectError(
-                f"Unable to connect to {self._address}: "
-                f"more than {door.maximum_redirects} redirects, the last one to {address}",
-                hint="see http.maximum.redirects; the servers may redirect in a circle",
-            )
-        log.debug("%s: redirected to %s", self._address, address)
-        self._ask(door, address)
-
-    def _timed_out(self) -> None:
-        self._timer = None
-        seconds = self._options.connect_timeout
-        if self._opening is None or not self._opening.asked:
-            error = no_answer(self._at, seconds)
-        else:
-            error = ConnectError(
-                f"Unable to connect to {self._at}: no answer to the WebSocket handshake within {seconds:g} s",
-                status=504,
-                hint="check that a WebSocket server listens there",
-            )
-        self._let_go()
-        self._failed(error)

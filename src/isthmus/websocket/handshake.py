@@ -14,6 +14,7 @@ from isthmus.websocket.heads import (
     FIELD_VALUE,
     TOKEN,
     HandshakeError,
+    HandshakeRefused,
     Head,
     Headers,
     HeadReader,
@@ -27,6 +28,7 @@ from isthmus.websocket.heads import (
 __all__ = [
     "ClientHandshake",
     "HandshakeError",
+    "HandshakeRefused",
     "Head",
     "HeadReader",
     "Headers",
@@ -35,9 +37,11 @@ __all__ = [
     "Upgrade",
     "accept_upgrade",
     "is_upgrade",
+    "message_head",
     "parse_request_head",
     "parse_response_head",
     "refusal",
+    "refused_with",
 ]
 
 VERSION = "13"
@@ -93,7 +97,7 @@ class Upgrade:
         ]
         if self.subprotocol is not None:
             fields.append(("Sec-WebSocket-Protocol", self.subprotocol))
-        return _head("HTTP/1.1 101 Switching Protocols", fields, headers)
+        return message_head("HTTP/1.1 101 Switching Protocols", fields, headers)
 
 
 def accept_upgrade(request: RequestHead, *, subprotocols: Sequence[str] = ()) -> Upgrade:
@@ -152,7 +156,7 @@ def refusal(status: int, reason: str = "", headers: Iterable[tuple[str, str]] = 
     options = [value for name, value in extra if name.lower() == "connection"]
     extra = [(name, value) for name, value in extra if name.lower() != "connection"]
     extra.append(("Connection", ", ".join([*options, "close"])))
-    return _head(f"HTTP/1.1 {status} {phrase(status)}", fields, extra, own=_FRAMING) + body
+    return message_head(f"HTTP/1.1 {status} {phrase(status)}", fields, extra, own=_FRAMING) + body
 
 
 class ClientHandshake:
@@ -198,7 +202,7 @@ class ClientHandshake:
 
     def request(self) -> bytes:
         """Return the head to send."""
-        return _head(f"GET {self._target} HTTP/1.1", self._fields, self._headers)
+        return message_head(f"GET {self._target} HTTP/1.1", self._fields, self._headers)
 
     def verify(self, response: ResponseHead) -> str | None:
         """Check the server's answer (RFC 6455 4.1) and return the subprotocol it chose, if any.
@@ -207,7 +211,7 @@ class ClientHandshake:
         server's status and headers, for a wrong answer with 502.
         """
         if response.status != 101:
-            raise HandshakeError(response.status, _refused(response), response.headers)
+            raise HandshakeRefused(response.status, refused_with(response), response.headers)
         if response.version < (1, 1):
             raise _wrong(response, "its answer is not HTTP/1.1")
         if [value.lower() for value in response.tokens("upgrade")] != ["websocket"]:
@@ -231,7 +235,8 @@ def accept_value(key: str) -> str:
     return base64.b64encode(hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest()).decode()
 
 
-def _refused(response: ResponseHead) -> str:
+def refused_with(response: ResponseHead) -> str:
+    """Return how a server has refused a handshake, in words."""
     status = f"answered {response.status} {response.reason or phrase(response.status)}".rstrip()
     location = response.get("location")
     if 300 <= response.status < 400 and location:
@@ -243,12 +248,15 @@ def _wrong(response: ResponseHead, why: str) -> HandshakeError:
     return HandshakeError(502, f"the WebSocket handshake was answered wrongly: {why}", response.headers)
 
 
-def _head(
+def message_head(
     first: str,
     fields: Iterable[tuple[str, str]],
     extra: Iterable[tuple[str, str]],
     own: frozenset[str] = _OWN,
 ) -> bytes:
+    """Return a head: its `first` line, `fields`, and `extra` ones. Raises LocalError for one of those that is
+    malformed or among `own`, in lower case.
+    """
     lines = [first]
     lines += [f"{name}: {value}" for name, value in fields]
     for name, value in extra:

@@ -55,6 +55,10 @@ class HandshakeError(WebSocketError):
         self.headers = headers
 
 
+class HandshakeRefused(HandshakeError):
+    """A server has answered with another status than the handshake asks for: `status` is its own."""
+
+
 def phrase(status: int) -> str:
     """Return the standard reason phrase of a status, or an empty text if it has none."""
     try:

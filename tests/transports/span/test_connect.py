@@ -252,7 +252,7 @@ def test_span_that_comes_back_in_time_saves_the_streams(world: World) -> None:
 
 @pytest.mark.parametrize("answer", ["plain", "refuses", "echoes", "echoes and hangs up"])
 def test_required_means_that_nothing_else_will_do(world: World, answer: str) -> None:
-    scene = Scene(world, span_mode="required", connect_timeout=4.0)
+    scene = Scene(world, span_mode="required", connect_timeout=4.0, ws_fallback="never")
 
     def answers(head: str) -> bytes:
         if answer == "refuses":

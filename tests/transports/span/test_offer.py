@@ -33,7 +33,7 @@ def offered(met: list[Script]) -> list[bool]:
 def test_a_server_that_refuses_the_offer_is_asked_without_it(
     world: World, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene = Scene(world)
+    scene = Scene(world, ws_fallback="never")
     met = scene.script(refusing(status))
     with caplog.at_level(logging.INFO):
         client, other = scene.connect(), scene.connect()
@@ -58,7 +58,7 @@ def test_a_server_that_refuses_the_offer_is_asked_without_it(
 
 @pytest.mark.parametrize("status", [401, 404, 407, 429, 502, 503, 504])
 def test_a_refusal_for_another_reason_is_final_and_nothing_is_remembered(world: World, status: int) -> None:
-    scene = Scene(world)
+    scene = Scene(world, ws_fallback="never")
     met = scene.script(refusing(status))
     for _ in range(2):
         client = scene.connect()
@@ -70,7 +70,7 @@ def test_a_refusal_for_another_reason_is_final_and_nothing_is_remembered(world: 
 
 
 def test_a_server_that_refuses_both_is_refusing_and_is_offered_again(world: World) -> None:
-    scene = Scene(world)
+    scene = Scene(world, ws_fallback="never")
     met = scene.script(lambda head: b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
     for _ in range(2):
         client = scene.connect()
@@ -81,7 +81,7 @@ def test_a_server_that_refuses_both_is_refusing_and_is_offered_again(world: Worl
 
 
 def test_a_refusal_is_one_attempt_for_all_who_wait(world: World) -> None:
-    scene = Scene(world)
+    scene = Scene(world, ws_fallback="never")
     met = scene.script(lambda head: b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
     clients = [scene.connect() for _ in range(4)]
     world.settle()
@@ -106,7 +106,7 @@ class Told:
 @pytest.mark.parametrize("rounds", range(5))
 def test_cancelling_an_attempt_at_any_time(world: World, rounds: int) -> None:
     """Between its two tries, too: nothing is called any more."""
-    scene = Scene(world)
+    scene = Scene(world, ws_fallback="never")
     met = scene.script(refusing(400))
     told = Told()
     attempt = Offer(scene.network, scene.options).dial(told.open, told.fail)
@@ -125,7 +125,7 @@ def test_cancelling_an_attempt_at_any_time(world: World, rounds: int) -> None:
 
 
 def test_what_comes_behind_the_answer_is_handed_on(world: World) -> None:
-    scene = Scene(world)
+    scene = Scene(world, ws_fallback="never")
     scene.script(lambda head: switching(SUBPROTOCOL)(head) + b"rest")
     told = Told()
     Offer(scene.network, scene.options).dial(told.open, told.fail)
@@ -135,12 +135,12 @@ def test_what_comes_behind_the_answer_is_handed_on(world: World) -> None:
 
 
 def test_a_required_offer_is_never_withdrawn(world: World) -> None:
-    scene = Scene(world, span_mode="required")
+    scene = Scene(world, span_mode="required", ws_fallback="never")
     offer = Offer(scene.network, scene.options)
     assert offer.required
     offer.withdraw("it said no")
     assert offer.stands
-    optional = Offer(scene.network, Scene(world).options)
+    optional = Offer(scene.network, Scene(world, ws_fallback="never").options)
     assert optional.stands
     assert not optional.required
     optional.withdraw("it said no")

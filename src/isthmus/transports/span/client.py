@@ -18,6 +18,7 @@ from isthmus.errors import ConnectError
 from isthmus.span import Carrier, Code, Session, Stream
 from isthmus.transports.base import Dial, Transport
 from isthmus.transports.span.admitted import RENEWAL_SECONDS
+from isthmus.transports.span.climb import Climb
 from isthmus.transports.span.limits import limits_of
 from isthmus.transports.span.session import SessionDriver
 from isthmus.transports.span.stream import SpanStream
@@ -39,6 +40,8 @@ DIALS_APART = 0.5
 """Seconds between two attempts that new connects have made at least."""
 OFTEN_ELSEWHERE = 10
 """So many answers of other nodes in a row are no bad luck: pauses grow from then on."""
+UNHEARD = 2
+"""So many WebSockets in a row that open and bring nothing are taken for blocked ones."""
 AUTOMATIC_CARRIERS = 4
 SATURATED_SECONDS = 2.0
 """How long data has to wait for carriers until another one is opened, where their number is automatic."""
@@ -55,6 +58,8 @@ class ClientSession(SessionDriver):
     def __init__(self, connector: SpanConnector) -> None:
         super().__init__(connector.address)
         self._connector = connector
+        self.offer = connector.offer
+        self._climb = Climb(self)
         options, budgets = connector.options, connector.budgets
         self.session = Session(
             Role.CLIENT,
@@ -68,7 +73,9 @@ class ClientSession(SessionDriver):
         self._dial: Dial | None = None
         self._dialled_at = -1e9
         self._retry: asyncio.TimerHandle | None = None
+        self._unheard = 0  # carriers in a row that were opened, and nothing came
         self._failures = 0  # attempts in a row
+        self._refused: CarrierWebSocket | None = None  # the last one that was, which is an answer
         self._elsewhere = 0  # of them, how many another node has answered
         self._denied_since = math.inf  # that the server does not take who we are
         self._retry_after = 0.0  # what the server asked for
@@ -101,6 +108,7 @@ class ClientSession(SessionDriver):
 
     def stop(self) -> None:
         self._stop_dialling()
+        self._climb.stop()
         super().stop()
 
     # --- opening carriers
@@ -248,18 +256,20 @@ class ClientSession(SessionDriver):
     # --- from carriers (CarrierOwner)
 
     def carrier_established(self, websocket: CarrierWebSocket) -> None:
-        self._failures = self._elsewhere = 0
+        self._failures = self._elsewhere = self._unheard = 0
         self._connector.offer.borne()
         agreed = self._connector.options.websocket_mask == "agreed" and self.address.kind.secure
         if agreed and websocket.carrier is not None and websocket.carrier.peer_ended_tls:
             websocket.mask_with(UNMASKED)
         self.moved()
+        self._climb.established(websocket)
         self._connector.established(self)
         if self._missing() and self._dial is None:
             self._open_carrier()
 
     def carrier_refused(self, websocket: CarrierWebSocket, code: int, retry_after: float, text: str) -> None:
         log.info("%s: a carrier was refused: %s", self.address, text)
+        self._refused = websocket
         self._retry_after = retry_after
         if code == Code.ELSEWHERE:
             self._elsewhere += 1
@@ -283,6 +293,10 @@ class ClientSession(SessionDriver):
             now = time.monotonic()
             if self._connector.idle.cut(now - carrier.heard, now):
                 self._ping_in_time()
+        if websocket is not self._refused and carrier is not None and carrier.heard == carrier.opened_at:
+            self._unheard += 1
+            if self._unheard >= UNHEARD:
+                self.offer.suspect(websocket.info("emulation"))
         if not session.id and not session.handshakes:
             # It never said HELLO, or took no session.
             offer = self._connector.offer
@@ -340,6 +354,7 @@ class ClientSession(SessionDriver):
     def ended(self, code: int, text: str) -> None:
         super().ended(code, text)
         self._stop_dialling()
+        self._climb.stop()
         if code == Code.PROTOCOL:
             log.error("%s: the session ended: %s", self.address, text)
         elif code != Code.GOING and self.session.id:

@@ -16,8 +16,11 @@ from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
 from isthmus.span.frames import SEALED_SUBPROTOCOL, SUBPROTOCOL
 from isthmus.transports.base import Connector, Dial, Transport
+from isthmus.transports.door import Door
+from isthmus.transports.fallback import FallbackDial
 from isthmus.transports.span.seal import Sealing, not_sealed
-from isthmus.transports.ws_connect import Opened, WebSocketDial
+from isthmus.transports.ways import Way
+from isthmus.transports.ws_dial import Opened
 from isthmus.websocket.frames import Role
 from isthmus.websocket.handshake import HandshakeError
 
@@ -36,7 +39,7 @@ class Offer:
 
     def __init__(self, below: Connector, options: ConnectOptions) -> None:
         self.address = below.address
-        self.below = below
+        self.below = below if isinstance(below, Door) else Door(below, options)
         self.options = options
         self._loop = asyncio.get_running_loop()
         self._again_from = 0.0
@@ -97,35 +100,57 @@ class Offer:
         """
         return _Attempts(self, opened, failed, seconds)
 
+    def climb(self, above: Way, opened: Opened, failed: Failed) -> Dial:
+        """Open a WebSocket with the offer by a better way than `above`; see `dial`."""
+        return _Attempts(self, opened, failed, None, above)
+
     def start(
-        self, subprotocols: tuple[str, ...], opened: Opened, failed: Failed, seconds: float | None
-    ) -> WebSocketDial:
+        self,
+        subprotocols: tuple[str, ...],
+        opened: Opened,
+        failed: Failed,
+        seconds: float | None,
+        above: Way | None = None,
+    ) -> FallbackDial:
         """Begin one attempt."""
         options = self.options
         if seconds is not None and seconds < options.connect_timeout:
             options = options.model_copy(update={"connect_timeout": seconds})
-        dial = WebSocketDial(self._loop, self.address, options, opened, failed, subprotocols)
+        dial = FallbackDial(self._loop, self.address, options, opened, failed, subprotocols, above=above)
         dial.start(self.below)
         return dial
+
+    def suspect(self, way: Way | None) -> None:
+        """What was opened by `way`, None for a real WebSocket, has brought no answer."""
+        if way is None and self.options.fallback == "auto":
+            self.below.ways.suspect()
+
+    def still_blocked(self, way: Way | None) -> None:
+        """There is no better way than this now."""
+        if way is not None:
+            self.below.ways.found(way)
 
 
 class _Attempts:
     """At most two attempts, the first with the offer; or one, and the sealing of its WebSocket."""
 
-    __slots__ = ("_dial", "_ends_at", "_failed", "_offer", "_opened", "_seconds")
+    __slots__ = ("_above", "_dial", "_ends_at", "_failed", "_offer", "_opened", "_seconds")
 
-    def __init__(self, offer: Offer, opened: Opened, failed: Failed, seconds: float | None) -> None:
+    def __init__(
+        self, offer: Offer, opened: Opened, failed: Failed, seconds: float | None, above: Way | None = None
+    ) -> None:
         self._offer = offer
         self._seconds = seconds
         self._opened = opened
         self._failed = failed
+        self._above = above
         self._dial: Dial | None = None
         limit = offer.options.connect_timeout
         self._ends_at = time.monotonic() + (limit if seconds is None else min(seconds, limit))
         if offer.context is not None:
-            self._dial = offer.start((offer.subprotocol,), self._seal, self._refused, seconds)
-        elif offer.stands:
-            self._dial = offer.start((offer.subprotocol,), opened, self._refused, seconds)
+            self._dial = offer.start((offer.subprotocol,), self._seal, self._refused, seconds, above)
+        elif offer.stands or above is not None:
+            self._dial = offer.start((offer.subprotocol,), opened, self._refused, seconds, above)
         else:
             self._dial = offer.start((), opened, failed, seconds)
 
@@ -139,7 +164,7 @@ class _Attempts:
         may_be_the_offer = isinstance(cause, HandshakeError) and cause.status in _REFUSES_AN_OFFER
         if may_be_the_offer and self._offer.context is not None:
             error.hint = "check that the server gateway has a span.seal.key, as span.seal.pin is set here"
-        if self._offer.required or not may_be_the_offer:
+        if self._offer.required or self._above is not None or not may_be_the_offer:
             self._failed(error)
         else:
             self._dial = self._offer.start((), self._opened_without, self._failed, self._seconds)
