@@ -13,7 +13,8 @@ ACCEPT_OPTIONS = (
     "udp.inactivity.timeout, udp.maximum.flows, udp.maximum.flow.rate, udp.maximum.delay, udp.bind, "
     "tcp.bind, ssl.bind, tls.bind, ws.bind, wss.bind, http.bind, https.bind, "
     "ws.maximum.message.size, ws.close.timeout, ws.inactivity.timeout, http.keepalive.timeout, "
-    "tcp.maximum.outbound.rate, ssl.verify-client, proxy.protocol, http.forwarded, trusted.sources"
+    "tcp.maximum.outbound.rate, ssl.verify-client, proxy.protocol, http.forwarded, trusted.sources, "
+    "doctor.probe"
 )
 SERVICE = (
     "name, type, description, accept, connect, properties, accept-options, connect-options, "

@@ -7,6 +7,7 @@
     a WebSocket, foreign Origin      a ws accept               403, unless a cross-site-constraint allows it
     a WebSocket, of a realm          a ws accept               401, 403, 429 or 503, until a login is right
     a WebSocket, wrongly             a ws accept               400, 405, 426 or 505, as RFC 6455 4.2.2 says
+    a probe                          a ws accept               what `transports.probe` says (doctor.probe)
     anything else                    an http accept above it   whatever that service says
     anything                         neither                   404
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,9 +28,11 @@ from isthmus.config.model import AcceptOptions
 from isthmus.errors import ConnectError
 from isthmus.identity import ANONYMOUS, Identity
 from isthmus.span.frames import SUBPROTOCOL
+from isthmus.transports import probe
 from isthmus.transports.authentication import Authentication, Guard, believed
 from isthmus.transports.base import HttpHandler, Incoming, Origin, Receiver, Transport, peer_name
 from isthmus.transports.cross_site import CrossSite, without_default_port
+from isthmus.transports.probe import Probes
 from isthmus.transports.rate import limited
 from isthmus.transports.told import told
 from isthmus.transports.ws import WebSocketTransport
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Taken = Callable[[Transport, Identity], None]
+
 _REFUSED = {
     404: "",  # as if the accept were not there
     502: "the service behind this gateway cannot be reached",
@@ -72,6 +77,13 @@ class WebSocketRoute:
     """Who takes WebSockets that carry span; None: span is not spoken here."""
     guard: Guard | None = None
     """Who decides who comes in. None: everybody does."""
+    probes: Probes | None = None
+    """What examinations of the way here may take. None: there are none."""
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        spoken = () if self.span is None else (SUBPROTOCOL,)
+        return spoken if self.probes is None else (*spoken, probe.SUBPROTOCOL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +126,8 @@ class Front:
     """What becomes of the connections of one listening port.
 
     `head_timeout` (seconds) and `maximum_head_size` (bytes) bound what a client can hold before it is known.
-    `bridge` speaks HTTP for the http accepts; None where there are none.
+    `bridge` speaks HTTP for the http accepts; None where there are none. `certificates` tells what TLS shows here
+    (SHA-256 of each), for probes.
     """
 
     def __init__(
@@ -124,8 +137,10 @@ class Front:
         head_timeout: float,
         maximum_head_size: int,
         bridge: HttpBridge | None = None,
+        certificates: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.router = router
+        self.certificates = certificates
         self.head_timeout = head_timeout
         self.maximum_head_size = maximum_head_size
         self.bridge = bridge
@@ -189,13 +204,12 @@ class FirstRequest:
         router = self._front.router
         websocket = router.find_websocket(request.host, request.path)
         if websocket is not None and (is_upgrade(request) or self._front.bridge is None):
-            span = websocket.span
-            upgrade = accept_upgrade(request, subprotocols=(SUBPROTOCOL,) if span is not None else ())
-            if not websocket.cross_site.allows(request.get("origin"), request.host):
-                raise HandshakeError(403, "pages of other sites may not connect here")
+            upgrade = accept_upgrade(request, subprotocols=websocket.subprotocols)
             if upgrade.subprotocol is None and websocket.options.span_mode == "required":
                 raise HandshakeError(400, f"only {SUBPROTOCOL} is spoken here")
-            self._admit(websocket, upgrade)
+            self._admit(websocket, request, partial(_take, websocket, upgrade))
+        elif (asked := probe.asked_for(request)) is not None and (probed := self._probed(request, asked[0])):
+            self._admit(probed, request, partial(self._answer_probe, probed, request, asked[1]))
         elif self._front.bridge is not None:
             route = router.find_http(request.host, request.path)
             transport = limited(self._end(), None if route is None else route.rate)
@@ -204,27 +218,46 @@ class FirstRequest:
         else:
             raise HandshakeError(404, "")
 
-    def _admit(self, route: WebSocketRoute, upgrade: Upgrade) -> None:
+    def _admit(self, route: WebSocketRoute, request: RequestHead, taken: Taken) -> None:
+        """Give the connection to `taken` when it is known who asks, and that they may."""
+        if not route.cross_site.allows(request.get("origin"), request.host):
+            raise HandshakeError(403, "pages of other sites may not connect here")
         if self._reader.rest:
             raise HandshakeError(400, "data before the handshake was answered")
         transport = self._end()
         if route.guard is None:
-            _take(route, upgrade, transport, ANONYMOUS)
+            taken(transport, ANONYMOUS)
         else:
-            peer = believed(upgrade.request.headers, route.options, transport.info("peername"))
-            asking = Authentication(transport, partial(_take, route, upgrade))
-            asking.start(route.guard, upgrade.request, peer)
+            peer = believed(request.headers, route.options, transport.info("peername"))
+            asking = Authentication(transport, taken)
+            asking.start(route.guard, request, peer)
+
+    def _probed(self, request: RequestHead, path: str) -> WebSocketRoute | None:
+        router, host = self._front.router, request.host
+        route = router.find_websocket(host, path) or router.find_websocket(host, f"{path}/")
+        return route if route is not None and route.probes is not None else None
+
+    def _answer_probe(
+        self, route: WebSocketRoute, request: RequestHead, name: str, transport: Transport, _: Identity
+    ) -> None:
+        assert route.probes is not None
+        client = believed(request.headers, route.options, transport.info("peername"))
+        shown = self._front.certificates()
+        try:
+            probe.answer(
+                name,
+                request,
+                transport,
+                route.probes,
+                client=client,
+                span=route.span is not None,
+                certificates=shown,
+            )
+        except HandshakeError as error:
+            _turn_away(transport, error)
 
     def _refuse(self, error: HandshakeError) -> None:
-        transport = self._end()
-        log.info(
-            "%s: refused with %d: %s",
-            peer_name(transport.info("peername")),
-            error.status,
-            error.reason or "no such path",
-        )
-        transport.write(refusal(error.status, error.reason, error.headers))
-        transport.close()
+        _turn_away(self._end(), error)
 
     def _too_slow(self) -> None:
         self._timer = None
@@ -240,8 +273,28 @@ class FirstRequest:
         return transport
 
 
+def _turn_away(transport: Transport, error: HandshakeError) -> None:
+    log.info(
+        "%s: refused with %d: %s",
+        peer_name(transport.info("peername")),
+        error.status,
+        error.reason or "no such path",
+    )
+    transport.write(refusal(error.status, error.reason, error.headers))
+    transport.close()
+
+
 def _take(route: WebSocketRoute, upgrade: Upgrade, transport: Transport, identity: Identity) -> None:
-    """Give a WebSocket of somebody who may come in to span, or offer it to the service."""
+    """Give a WebSocket of somebody who may come in to span or to a probe, or offer it to the service."""
+    if route.probes is not None and upgrade.subprotocol == probe.SUBPROTOCOL:
+        try:
+            talk = probe.talk(route.probes)
+        except HandshakeError as error:
+            _turn_away(transport, error)
+        else:
+            # Without pings: whether the way cuts what is silent is one of the questions.
+            WebSocketIncoming(route, upgrade, transport, identity).open(talk, inactivity_timeout=0.0)
+        return
     transport.pause_reading()
     if route.span is not None and upgrade.subprotocol is not None:
         transport.write(upgrade.response())
@@ -281,6 +334,10 @@ class WebSocketIncoming:
         return peer_name(believed(headers, self._route.options, self._transport.info("peername")))
 
     def accept(self, receiver: Receiver) -> None:
+        self.open(receiver, self._route.options.websocket_inactivity_timeout)
+
+    def open(self, receiver: Receiver, inactivity_timeout: float) -> None:
+        """Answer it; a client that is silent is pinged as `inactivity_timeout` says."""
         options = self._route.options
         self._transport.write(self._upgrade.response())
         opened = WebSocketTransport(
@@ -288,7 +345,7 @@ class WebSocketIncoming:
             Role.SERVER,
             options.websocket_maximum_message_size,
             options.websocket_close_timeout,
-            options.websocket_inactivity_timeout,
+            inactivity_timeout,
         )
         if not self._gone:
             self._transport.resume_reading()  # before the receiver is told, which may want to pause

@@ -1,0 +1,215 @@
+"""The whole examination, in order and in a bounded time: what fails on the way never ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from isthmus.doctor import buffering, clock, idle, names, proxy, routes, speed, tls, upgrade
+from isthmus.doctor.finding import EXAMINATIONS, Finding, Verdict, left_out
+from isthmus.doctor.idle import Silence, timeout_for
+from isthmus.doctor.line import Line
+from isthmus.doctor.recommendation import Needs
+from isthmus.doctor.speed import Speed
+from isthmus.doctor.upgrade import Upgrade
+from isthmus.doctor.websocket import WebSocket, open_websocket
+from isthmus.errors import IsthmusError
+from isthmus.security.certificate import utc_now
+from isthmus.transports import probe
+
+log = logging.getLogger(__name__)
+Looked = TypeVar("Looked")
+
+_RESOLVER = 10.0
+_STREAM = 10.0
+_PINGS = 10.0
+_BYTES = 10.0
+
+
+class _NoTime(Exception):
+    """The whole has taken as long as it may."""
+
+
+@dataclass
+class Examination:
+    """Examines one line, in `seconds` at most, `idle` seconds of silence not counted (0: none).
+
+    `pin` is what the key of the server must be, see `line.check_pin`; empty: any.
+    """
+
+    line: Line
+    seconds: float = 60.0
+    idle: float = 0.0
+    pin: str = ""
+    found: dict[str, Finding] = field(default_factory=dict)
+    needs: Needs = field(default_factory=Needs)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All findings, in the order of the report."""
+        return [self.found[name] for name in EXAMINATIONS if name in self.found]
+
+    async def run(self) -> None:
+        """Look at everything. Never raises for what stands on the way."""
+        self._deadline = asyncio.get_running_loop().time() + self.seconds
+        steps = (self._names, self._proxy, self._tls, self._upgrade, self._beyond)
+        why = "what comes before it failed"
+        for step in steps:
+            try:
+                if not await step():
+                    break
+            except (_NoTime, TimeoutError):
+                why = f"no time was left (--time {self.seconds:g})"
+                break
+            except (IsthmusError, OSError) as error:
+                log.debug("an examination could not go on", exc_info=error)
+                why = str(error)
+                break
+        for name in EXAMINATIONS:
+            self.found.setdefault(name, left_out(name, why))
+
+    async def _in(self, seconds: float, looking: Coroutine[Any, Any, Looked]) -> Looked:
+        """Await what looks at something, for `seconds` and what is left of the whole."""
+        left = self._deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            looking.close()
+            raise _NoTime
+        async with asyncio.timeout(min(left, seconds)):
+            return await looking
+
+    def _note(self, finding: Finding) -> bool:
+        self.found[finding.examination] = finding
+        return finding.verdict is not Verdict.FAILED
+
+    @property
+    def _patience(self) -> float:
+        return self.line.options.connect_timeout
+
+    # --- the steps: each tells whether the next one makes sense
+
+    async def _names(self) -> bool:
+        line, way = self.line, self.line.way
+        if way.proxies:
+            host, port, whose = way.proxies[0].host, way.proxies[0].port, "the proxy"
+        else:
+            host, port = way.instead or (line.address.host, line.address.port)
+            whose = "the gateway"
+        known = await self._in(_RESOLVER + 1, names.look(host.rstrip("."), whose, _RESOLVER))
+        if not self._note(names.judge(known)):
+            if not way.proxies:
+                self._note(proxy.judge(way, ()))
+            return False
+        tried = await self._in(self._patience + 1, routes.look(known.addresses, port, self._patience))
+        used = routes.best(tried)
+        if used is not None:
+            line.first_hop = used.ip
+        reached = self._note(routes.judge(tried, port, whose))
+        if not reached and not way.proxies:
+            self._note(proxy.judge(way, ()))
+        self._connect = used.seconds if used is not None else 0.0
+        return reached
+
+    async def _proxy(self) -> bool:
+        line = self.line
+        count = 2 * len(line.way.proxies)
+        asked = await self._in(self._patience * max(1, count), proxy.look(line, self._patience))
+        refusing = next((each for each in asked if not each.opened), None)
+        if refusing is not None and refusing.schemes and not refusing.credential:
+            self.needs = replace(self.needs, proxy_credentials=True)
+        from_environment = any(each.credential is not None for each in line.way.proxies)
+        if from_environment and line.options.proxy_credentials_file is None:
+            self.needs = replace(self.needs, proxy_credentials=True)
+        return self._note(proxy.judge(line.way, asked))
+
+    async def _tls(self) -> bool:
+        self._seen: tls.Tls | None = None
+        if not self.line.address.kind.secure:
+            seen = "none: everybody on the way can read and change what crosses"
+            return self._note(Finding("tls", Verdict.NOTE, seen, "use wss where the gateway has it"))
+        self._seen = await self._in(2 * self._patience, tls.look(self.line, self.pin, self._patience))
+        self._note(tls.judge(self._seen, utc_now()))
+        return bool(self._seen.chain)
+
+    async def _upgrade(self) -> bool:
+        asked = await self._in(5 * self._patience, upgrade.look(self.line, self._patience))
+        self._asked = asked
+        if self._seen is not None and (told := asked.told) is not None:
+            version = told.told.get("tls")
+            certificates = told.told.get("certificates")
+            shown = [str(each) for each in certificates] if isinstance(certificates, list) else []
+            self._seen = self._seen.heard(shown, version if isinstance(version, str) else None)
+            self._note(tls.judge(self._seen, utc_now()))
+        if self._seen is not None and self._seen.code in (2, 18, 19, 20, 21):
+            self.needs = replace(self.needs, authority=True)
+        if asked.span.status == 401 and not asked.credentials:
+            self.needs = replace(self.needs, credentials=True)
+        self._note(upgrade.judge(asked))
+        not_yet = self._seen is not None and self._seen.code == tls.NOT_YET_VALID
+        self._note(clock.judge(clock.from_upgrade(asked), not_yet))
+        return True
+
+    async def _beyond(self) -> bool:
+        """Buffering, speed and silence: each stands for itself."""
+        asked = self._asked
+        if asked.told is None:
+            why = "the far side answers no probes (no isthmus, an older one, or doctor.probe is disabled)"
+            self._note(left_out("buffering", why))
+        else:
+            self._note(buffering.judge(await self._in(_STREAM + 1, buffering.look(self.line, _STREAM))))
+        if not asked.opened:
+            for name in ("round trip", "throughput", "idle"):
+                self._note(left_out(name, "no WebSocket can be opened"))
+            return True
+        subprotocol = probe.SUBPROTOCOL if asked.can_probe else ""
+        socket, answer = await self._in(
+            2 * self._patience, open_websocket(self.line, subprotocol, self._patience)
+        )
+        if socket is None:
+            for name in ("round trip", "throughput", "idle"):
+                self._note(
+                    left_out(name, f"another WebSocket was not opened ({answer.status} {answer.error})")
+                )
+            return True
+        try:
+            await self._with_websocket(socket, answer.seconds)
+        finally:
+            socket.close()
+        return True
+
+    async def _with_websocket(self, socket: WebSocket, handshake: float) -> None:
+        asked = self._asked
+        secured = self._seen.seconds - self._connect if self._seen is not None else 0.0
+        measured = Speed(self._connect, max(0.0, secured), handshake, probed=asked.can_probe)
+        count, answered = await self._in(_PINGS + 1, speed.pings(socket, _PINGS))
+        measured = replace(measured, asked=count, pings=answered)
+        self._note(speed.judge_round_trip(measured))
+        if asked.can_probe:
+            down, up, limited = await self._in(
+                2 * _BYTES, speed.throughput(socket, measured.round_trip, _BYTES)
+            )
+            measured = replace(measured, down=down, up=up, limited=limited)
+        self._note(speed.judge_throughput(measured))
+        silence = Silence()
+        if self.idle:
+            self._deadline += self.idle + 10
+            silence = await self._in(self.idle + 10, self._silence(asked))
+        self._note(idle.judge(silence, asked.has_span))
+        if timeout_for(silence):
+            if not asked.has_span:
+                self.needs = replace(self.needs, inactivity=timeout_for(silence))
+            elif silence.seconds <= idle.SPAN_PING:
+                self.needs = replace(self.needs, ping_deadline=timeout_for(silence))
+
+    async def _silence(self, asked: Upgrade) -> Silence:
+        """Keep a fresh WebSocket silent: the one before has had its say."""
+        subprotocol = probe.SUBPROTOCOL if asked.can_probe else ""
+        socket, _ = await open_websocket(self.line, subprotocol, self._patience)
+        if socket is None:
+            return Silence()
+        try:
+            return await idle.look(socket, self.idle, own=asked.can_probe)
+        finally:
+            socket.close()
