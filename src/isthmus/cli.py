@@ -1,7 +1,8 @@
 """The `isthmus` command.
 
-Exit codes: 0 done, or stopped as asked; 1 failed while running; 2 a bad command line or configuration. What a
-user did wrong is told in a line or a block on standard error, never as a traceback.
+Exit codes: 0 done, or stopped as asked; 1 failed while running; 2 a bad command line or configuration; 3 and
+4 are the doctor's. What a user did wrong is told in a line or a block on standard error, never as a
+traceback.
 
 Each command imports what it needs when it runs, so that `--help` and `version` answer at once.
 """

@@ -1,4 +1,4 @@
-"""What the commands that connect to a gateway take on their command line, and what it means: the same for all."""
+"""What the commands that connect to a gateway take on their command line: the same for all of them."""
 
 from __future__ import annotations
 

@@ -12,9 +12,8 @@ def applies(option: str, addresses: Iterable[Address], *, connecting: bool = Fal
 
     An accept's bind is for its own scheme only; `udp.*` for udp; `tcp.*`, and `tcp.bind` where `addresses`
     are connected to (`connecting`), for whatever else goes over the network; `ssl.*` for schemes with TLS,
-    `ws.*`, `span.*` and `doctor.*` for WebSocket, `http.*` for all that begin with HTTP, `proxy.*` and `trusted.*` as
-    `tcp.*`; the others are for
-    every address.
+    `ws.*`, `span.*` and `doctor.*` for WebSocket, `http.*` for all that begin with HTTP, `proxy.*` and
+    `trusted.*` as `tcp.*`; the others are for every address.
     """
     word, _, rest = option.partition(".")
     if rest == "bind" and not connecting:

@@ -44,8 +44,11 @@ class Examination:
     seconds: float = 60.0
     idle: float = 0.0
     pin: str = ""
-    found: dict[str, Finding] = field(default_factory=dict)
-    needs: Needs = field(default_factory=Needs)
+    found: dict[str, Finding] = field(default_factory=dict, init=False)
+    needs: Needs = field(default_factory=Needs, init=False)
+    _deadline: float = field(default=0.0, init=False)
+    _connect: float = field(default=0.0, init=False)
+    _seen: tls.Tls | None = field(default=None, init=False)
 
     @property
     def findings(self) -> list[Finding]:
@@ -125,7 +128,6 @@ class Examination:
         return self._note(proxy.judge(line.way, asked))
 
     async def _tls(self) -> bool:
-        self._seen: tls.Tls | None = None
         if not self.line.address.kind.secure:
             seen = "none: everybody on the way can read and change what crosses"
             return self._note(Finding("tls", Verdict.NOTE, seen, "use wss where the gateway has it"))
@@ -144,7 +146,7 @@ class Examination:
             self._note(tls.judge(self._seen, utc_now()))
         if self._seen is not None and self._seen.code in (2, 18, 19, 20, 21):
             self.needs = replace(self.needs, authority=True)
-        if asked.span.status == 401 and not asked.credentials:
+        if asked.span.status == 401 and not asked.credentials and self.line.address.kind.secure:
             self.needs = replace(self.needs, credentials=True)
         self._note(upgrade.judge(asked))
         not_yet = self._seen is not None and self._seen.code == tls.NOT_YET_VALID

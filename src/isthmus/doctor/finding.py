@@ -55,6 +55,8 @@ def left_out(examination: str, why: str) -> Finding:
 def milliseconds(seconds: float) -> str:
     """`23 ms`, `0.4 ms`."""
     value = seconds * 1000
+    if value < 0.1:
+        return "under 0.1 ms"
     return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 

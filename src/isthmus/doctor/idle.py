@@ -15,7 +15,7 @@ _PONG_PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """How a silent WebSocket fared. `ended` says how it was cut after `seconds`; empty: it was not, in so many.
+    """How a silent WebSocket fared. `ended` says how it was cut after `seconds`; empty: it was not.
 
     `deaf`: it looked as if it stood, and a ping at the end was not answered.
     """
@@ -29,7 +29,7 @@ class Silence:
 
 
 def timeout_for(silence: Silence) -> float:
-    """Return the `ws.inactivity.timeout` that keeps a WebSocket here (it is pinged at half of it); 0: no need."""
+    """Return the `ws.inactivity.timeout` that keeps a WebSocket here (it is pinged at half of it), or 0."""
     if not silence.ended and not silence.deaf:
         return 0.0
     return max(1.0, float(int(silence.seconds)))

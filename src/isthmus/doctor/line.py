@@ -24,9 +24,10 @@ from isthmus.uri import Address
 class Line:
     """How `address` is reached: `options` and `security` are what `isthmus proxy` would have.
 
-    Files are relative to `directory`. What is found out on the way is noted here: `first_hop`, where the way's
-    first socket goes in place of its name, and whether the server is `trusted`, without which it is shown
-    nothing that is secret. Making one reads all files and raises an `IsthmusError` for one that cannot be used.
+    Files are relative to `directory`. What is found out on the way is noted here: `first_hop`, where the
+    way's first socket goes in place of its name, and whether the server is `trusted`, without which it is
+    shown nothing that is secret. Making one reads all files and raises an `IsthmusError` for one that cannot
+    be used.
     """
 
     address: Address

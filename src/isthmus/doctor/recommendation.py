@@ -25,8 +25,8 @@ TRUSTSTORE = Path("authority.pem")
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the way asks for and was not given: see the files above. `inactivity` is a `ws.inactivity.timeout`,
-    `ping_deadline` a `span.ping.deadline`, in seconds; 0: as it is.
+    """What the way asks for and was not given: see the files above. `inactivity` is a
+    `ws.inactivity.timeout`, `ping_deadline` a `span.ping.deadline`, in seconds; 0: as it is.
     """
 
     proxy_credentials: bool = False
@@ -38,7 +38,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """`code` is the exit code. `words` are sentences, `command` is to be pasted, `toml` is a configuration."""
+    """`code` is the exit code, `words` are sentences, `command` is to be pasted, `toml` a configuration."""
 
     code: int
     words: tuple[str, ...]

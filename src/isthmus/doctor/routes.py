@@ -78,7 +78,9 @@ def judge(routes: Sequence[Route], port: int, whose: str) -> Finding:
         how = _how(broken[0])
         if broken[0].outcome == "silent":
             wait = milliseconds(ATTEMPT_DELAY)
-            advice = f"each connect loses {wait} before IPv4 is tried: have IPv6 repaired, or the name's AAAA taken away"
+            advice = (
+                f"each connect loses {wait} before IPv4 is tried: have IPv6 repaired, or its name dropped"
+            )
             return Finding("routes", Verdict.WARNING, f"{seen}; IPv6 is broken: {how}", advice, facts)
         return Finding("routes", Verdict.NOTE, f"{seen}; IPv6: {how}, which costs nothing", "", facts)
     silent = [each.ip for each in routes if each.outcome != "connected" and each.family == "IPv4"]

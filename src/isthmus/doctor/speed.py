@@ -51,14 +51,14 @@ def judge_round_trip(speed: Speed) -> Finding:
     if not speed.asked:
         return left_out("round trip", "no WebSocket is open to ping")
     if not speed.pings:
-        advice = "ws.inactivity.timeout must stay 0 here, and idle connections cannot be kept: ask who answers for it"
+        advice = "ws.inactivity.timeout must stay 0 here; ask who answers in the place of the server"
         return Finding("round trip", Verdict.WARNING, "a WebSocket's pings are not answered", advice, facts)
     worst = max(speed.pings)
     steps = [f"connect {milliseconds(speed.connect)}"] if speed.connect else []
     steps += [f"TLS {milliseconds(speed.tls)}"] if speed.tls else []
     steps += [f"handshake {milliseconds(speed.handshake)}"]
-    seen = f"{milliseconds(speed.round_trip)} (median of {len(speed.pings)} pings, worst {milliseconds(worst)}); "
-    seen += ", ".join(steps)
+    pings = f"median of {len(speed.pings)} pings, worst {milliseconds(worst)}"
+    seen = f"{milliseconds(speed.round_trip)} ({pings}); {', '.join(steps)}"
     if len(speed.pings) < speed.asked:
         lost = speed.asked - len(speed.pings)
         advice = (

@@ -1,8 +1,8 @@
 """Whose certificate does the server show, is it believed, and does somebody on the way end the TLS?
 
-Three things tell an interception: the issuer is not a public one although the system believes it (there is no
-proof of publication in the certificate, RFC 6962); the gateway itself says that it shows another one; or the key
-is not the one that `--pin` names. The last also holds against somebody who means harm.
+Three things tell an interception: the issuer is not a public one although the system believes it (there is
+no proof of publication in the certificate, RFC 6962); the gateway itself says that it shows another one; or
+the key is not the one that `--pin` names. The last also holds against somebody who means harm.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Tls:
     """What two handshakes have shown: one that verifies, one that takes anything.
 
     `error` and `hint` say why the first did not go well; empty where it did. `by` says who is believed:
-    "system", "truststore", or "nobody" (`--insecure`). `told` are the fingerprints that the gateway itself says
-    it shows, `told_version` its version of TLS; None where it did not say. `pin` is what the key must be.
+    "system", "truststore", or "nobody" (`--insecure`). `told` are the fingerprints that the gateway itself
+    says it shows (None: it did not say), `told_version` its version of TLS. `pin` is what the key must be.
     """
 
     host: str
@@ -103,13 +103,13 @@ def judge(tls: Tls, now: dt.datetime) -> Finding:
             "whoever it is reads what crosses: fine for a balancer of the gateway's operator, else prefer "
             "protocols that encrypt by themselves"
         )
-        return finding(
-            Verdict.WARNING, f"{seen}; but the gateway shows another: the TLS ends on the way", advice
-        )
-    if tls.pinned is None and tls.told is None and tls.by == "system" and not tls.chain[0].published:
+        return finding(Verdict.WARNING, f"{seen}; but the gateway shows another: TLS ends on the way", advice)
+    if tls.pinned is None and not tls.told and tls.by == "system" and not tls.chain[0].published:
         advice = "compare its key with the gateway's: --pin says for certain; the full one is in --json"
-        seen += f"; its issuer is no public one ({tls.root or leaf.issuer}): a root of this machine's own believes it"
-        return finding(Verdict.WARNING, f"{seen}, as boxes that intercept need", advice)
+        seen += (
+            f"; its issuer is no public one ({tls.root or leaf.issuer}), but a root that was added to this"
+        )
+        return finding(Verdict.WARNING, f"{seen} machine, as boxes that intercept need it", advice)
     if leaf.days_left(now) < _EXPIRES_SOON:
         advice = f"the operator of {tls.host} must renew it"
         return finding(Verdict.WARNING, f"{seen}: it expires in {leaf.days_left(now)} days", advice)
@@ -138,7 +138,7 @@ def _untrusted(tls: Tls, leaf: Certificate, now: dt.datetime) -> str:
         return tls.hint
     if tls.told is not None and tls.other_than_told:
         return (
-            f"the gateway shows another certificate: a box on the way intercepts TLS. If that is its owner's right, "
+            "the gateway shows another certificate: a box on the way intercepts TLS. If that may be so, "
             f"get the authority {leaf.issuer!r} as a PEM file, and name it with --truststore"
         )
     if tls.told:
@@ -146,8 +146,8 @@ def _untrusted(tls: Tls, leaf: Certificate, now: dt.datetime) -> str:
             f"it is the gateway's own: get the certificate of {leaf.issuer!r} and name it with --truststore"
         )
     return (
-        f"who is {leaf.issuer!r}? The gateway's own authority, or a box on the way that intercepts TLS: get its "
-        "certificate from whoever runs it, and name it with --truststore"
+        f"who is {leaf.issuer!r}? The gateway's own authority, or a box on the way that intercepts TLS: "
+        "get its certificate from whoever runs it, and name it with --truststore"
     )
 
 

@@ -1,7 +1,7 @@
 """May a WebSocket be opened, and does what it asks for arrive?
 
-A gateway that answers probes tells what arrived of a request (`Mirror`), so that it is known and not guessed who
-stripped a field: somebody on the way, or nobody.
+A gateway that answers probes tells what arrived of a request (`Mirror`), so that it is known and not guessed
+who stripped a field: somebody on the way, or nobody.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """What the gateway said of a request. `status` is that of its answer: 200 with `told`, anything without."""
+    """What the gateway said of a request. `status` is that of its answer: 200 with `told`, or without."""
 
     status: int
     told: dict[str, Any]
@@ -70,9 +70,9 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """All that was asked: `span` and `probed` are handshakes with those subprotocols, `plain` one without (where
-    the others were refused). `mirror` is of a request that looks like a handshake, `ordinary` of one that does
-    not. None: not asked, or nobody answered.
+    """All that was asked: `span` and `probed` are handshakes with those subprotocols, `plain` one without
+    (where the others were refused). `mirror` is of a request that looks like a handshake, `ordinary` of one
+    that does not. None: not asked, or nobody answered.
     """
 
     address: Address
@@ -166,7 +166,7 @@ def _refused(upgrade: Upgrade) -> tuple[Verdict, str, str]:
     status = _status(answer)
     failed = Verdict.FAILED
     if stripped := upgrade.stripped:
-        seen = f"{stripped} is stripped on the way: the gateway got the request without it, and answered {status}"
+        seen = f"{stripped} is stripped on the way: the gateway got a request without it (answered {status})"
         return failed, seen, blocked
     if answer.status == 0:
         seen = f"no answer to the handshake: {answer.error}"
@@ -211,7 +211,10 @@ def _refused(upgrade: Upgrade) -> tuple[Verdict, str, str]:
                 "a login page of this network, or set http.maximum.redirects, or connect there",
             )
         case found if found < 300:
-            seen = f"answered {status} {who} as to an ordinary request: Upgrade is stripped, or no WebSocket is there"
+            seen = (
+                f"answered {status} {who} as if it were an ordinary request: Upgrade is stripped on the way"
+            )
+            seen += ", or there is no WebSocket"
             return failed, seen, blocked
         case _:
             return failed, f"refused with {status} {who}", blocked
@@ -223,7 +226,9 @@ def _by_gateway(upgrade: Upgrade, answer: Answer, status: str) -> tuple[Verdict,
     match answer.status:
         case 401:
             asks = quoted(answer.get("www-authenticate"))
-            if upgrade.credentials:
+            if not upgrade.address.kind.secure:
+                advice = "use wss: isthmus shows who we are over TLS only"
+            elif upgrade.credentials:
                 advice = "what --credentials holds is not taken there"
             else:
                 advice = "put a token, or user:password, into a file and name it with --credentials"
@@ -308,8 +313,9 @@ async def _handshake(line: Line, subprotocols: Sequence[str], seconds: float) ->
 async def shake_hands(
     line: Line, conversation: Conversation, subprotocols: Sequence[str], seconds: float
 ) -> tuple[Answer, bytes]:
-    """Ask for a WebSocket over a connection; return the answer and what came behind it. Never raises for what the
-    other side does.
+    """Ask for a WebSocket over a connection; return the answer and what came behind it.
+
+    Never raises for what the other side does.
     """
     offered = " ".join(subprotocols)
     asking = line.door().handshake(line.address, subprotocols, ())

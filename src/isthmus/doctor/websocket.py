@@ -96,7 +96,7 @@ class WebSocket:
 
 
 async def open_websocket(line: Line, subprotocol: str, seconds: float) -> tuple[WebSocket | None, Answer]:
-    """Open a WebSocket with a subprotocol ("": none). Raises `ConnectError` where the server is not reached."""
+    """Open a WebSocket with a subprotocol ("": none). Raises `ConnectError` where nothing is reached."""
     conversation = await line.talk(seconds)
     offered = (subprotocol,) if subprotocol else ()
     answer, rest = await shake_hands(line, conversation, offered, seconds)

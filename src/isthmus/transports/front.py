@@ -126,8 +126,8 @@ class Front:
     """What becomes of the connections of one listening port.
 
     `head_timeout` (seconds) and `maximum_head_size` (bytes) bound what a client can hold before it is known.
-    `bridge` speaks HTTP for the http accepts; None where there are none. `certificates` tells what TLS shows here
-    (SHA-256 of each), for probes.
+    `bridge` speaks HTTP for the http accepts; None where there are none. `certificates` tells what TLS shows
+    here (SHA-256 of each), for probes.
     """
 
     def __init__(
