@@ -221,7 +221,9 @@ class Talk(_Probing):
 
     def data_received(self, data: memoryview) -> None:
         transport = self._transport
-        while len(data) and transport is not None:
+        if transport is None:
+            return
+        while len(data):
             if self._to_come:
                 taken = min(self._to_come, len(data))
                 self._to_come -= taken
@@ -235,7 +237,8 @@ class Talk(_Probing):
             if self._to_send or bytes(self._request[:1]) not in self._left:
                 self._transport = None
                 transport.abort()
-            elif len(self._request) == 5:
+                return
+            if len(self._request) == 5:
                 self._asked(transport, bytes(self._request[:1]), int.from_bytes(self._request[1:], "big"))
                 self._request.clear()
 
