@@ -86,7 +86,7 @@ async def examine(
     """Examine the way to `uri`."""
     line = Line(
         parse(uri),
-        ConnectOptions(connect_timeout=patience, tcp_transport=parse_proxies(proxies), **options),  # type: ignore[arg-type]
+        ConnectOptions(connect_timeout=patience, tcp_transport=parse_proxies(proxies), **options),
         security or Security(),
         directory or Path.cwd(),
         environment or {},
