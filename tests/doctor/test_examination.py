@@ -160,7 +160,7 @@ async def test_what_is_silent_is_cut(serving: Serving) -> None:
         seen = await examine(f"ws://127.0.0.1:{box.port}/x", idle=20)
     assert seen["idle"].verdict is Verdict.WARNING
     assert "a silent WebSocket is cut after" in seen["idle"].seen
-    assert seen.needs.inactivity in (2.0, 3.0)
+    assert 1.0 < seen.needs.inactivity < 2.5
     assert '"ws.inactivity.timeout" = ' in seen.recommendation.toml
 
 
@@ -169,7 +169,7 @@ async def test_what_is_silent_is_forgotten(serving: Serving) -> None:
         seen = await examine(f"ws://127.0.0.1:{box.port}/x", idle=1.5)
     assert seen["idle"].verdict is Verdict.WARNING
     assert "is dead, and nobody was told" in seen["idle"].seen
-    assert seen.needs.ping_deadline == 1.0
+    assert seen.needs.ping_deadline == 0.8
     assert '"span.ping.deadline" = ' in seen.recommendation.toml
 
 

@@ -13,11 +13,11 @@ from isthmus.doctor.idle import Silence, judge, timeout_for
     [
         (Silence(), True, Verdict.LEFT_OUT, "not asked for: --idle 300", 0),
         (Silence(300, 300), True, Verdict.OK, "still stands after 300 s", 0),
-        (Silence(300, 60.4, "reset"), True, Verdict.NOTE, "span pings every 5 s, so it stays", 60),
-        (Silence(300, 60.4, "reset"), False, Verdict.WARNING, "is cut after 60.4 s (reset)", 60),
-        (Silence(300, 3.9, "reset"), True, Verdict.WARNING, "is cut after 3.9 s", 3),
-        (Silence(300, 300, deaf=True), False, Verdict.WARNING, "is dead, and nobody was told", 300),
-        (Silence(300, 60, "reset", own=False), False, Verdict.WARNING, "or by the server itself", 60),
+        (Silence(300, 60.4, "reset"), True, Verdict.NOTE, "span pings every 5 s, so it stays", 30),
+        (Silence(300, 60.4, "reset"), False, Verdict.WARNING, "is cut after 60.4 s (reset)", 30),
+        (Silence(300, 3.9, "reset"), True, Verdict.WARNING, "is cut after 3.9 s", 1.9),
+        (Silence(300, 300, deaf=True), False, Verdict.WARNING, "is dead, and nobody was told", 150),
+        (Silence(300, 60, "reset", own=False), False, Verdict.WARNING, "or by the server itself", 30),
     ],
 )
 def test_judgement(facts: Silence, span: bool, verdict: Verdict, words: str, timeout: float) -> None:

@@ -15,8 +15,10 @@ V4, V6 = "203.0.113.7", "2001:db8::7"
 
 
 def of(v4: Outcome | None, v6: Outcome | None = None) -> list[Route]:
-    made = [Route(V6, v6, 0.03, "2001:db8::1", "eth0", 1500, "why")] if v6 else []
-    return made + ([Route(V4, v4, 0.02, "10.0.0.5", "eth0", 1500, "why")] if v4 else [])
+    made = [Route(V6, v6, 5.0 if v6 == "silent" else 0.03, "2001:db8::1", "eth0", 1500, "why")] if v6 else []
+    return made + (
+        [Route(V4, v4, 5.0 if v4 == "silent" else 0.02, "10.0.0.5", "eth0", 1500, "why")] if v4 else []
+    )
 
 
 @pytest.mark.parametrize(

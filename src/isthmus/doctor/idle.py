@@ -29,10 +29,14 @@ class Silence:
 
 
 def timeout_for(silence: Silence) -> float:
-    """Return the `ws.inactivity.timeout` that keeps a WebSocket here (it is pinged at half of it), or 0."""
+    """Return the `ws.inactivity.timeout` (or `span.ping.deadline`) that keeps a WebSocket here; 0: any does.
+
+    It is half of what was borne: the ping may come as late as that.
+    """
     if not silence.ended and not silence.deaf:
         return 0.0
-    return max(1.0, float(int(silence.seconds)))
+    half = silence.seconds / 2
+    return max(0.5, float(int(half)) if half >= 2 else round(half, 1))
 
 
 def judge(silence: Silence, span: bool) -> Finding:
@@ -60,9 +64,9 @@ def judge(silence: Silence, span: bool) -> Finding:
         return Finding(
             "idle", Verdict.NOTE, f"{seen}; span pings every {SPAN_PING:g} s, so it stays", "", facts
         )
-    what = f"span.ping.deadline below {2 * silence.seconds:.0f} s" if span else "ws.inactivity.timeout"
-    advice = f"set {what}: it pings at half of that time" if not span else f"set {what}"
-    return Finding("idle", Verdict.WARNING, seen, f"{advice}; see the configuration below", facts)
+    name = "span.ping.deadline" if span else "ws.inactivity.timeout"
+    advice = f"set {name} to {timeout_for(silence):g} s, so that it is pinged in time (in the file only)"
+    return Finding("idle", Verdict.WARNING, seen, advice, facts)
 
 
 async def look(socket: WebSocket, seconds: float, *, own: bool) -> Silence:

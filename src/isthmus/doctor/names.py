@@ -73,7 +73,7 @@ def judge(names: Names) -> Finding:
 
 async def look(host: str, whose: str, seconds: float) -> Names:
     """Ask the resolver for both families at once, for `seconds` at most."""
-    literal = _literal(host)
+    literal = _literal(host, whose)
     if literal is not None:
         return literal
     loop = asyncio.get_running_loop()
@@ -95,15 +95,14 @@ async def look(host: str, whose: str, seconds: float) -> Names:
     )
 
 
-def _literal(host: str) -> Names | None:
+def _literal(host: str, whose: str) -> Names | None:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return None
     own = (str(address),)
-    return (
-        Names(host, literal=True, ipv4=own) if address.version == 4 else Names(host, literal=True, ipv6=own)
-    )
+    ipv4, ipv6 = (own, ()) if address.version == 4 else ((), own)
+    return Names(host, whose, ipv4, ipv6, literal=True)
 
 
 def _ask(loop: asyncio.AbstractEventLoop, host: str, family: int) -> asyncio.Future[tuple[str, ...]]:

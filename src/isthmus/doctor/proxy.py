@@ -22,7 +22,13 @@ from isthmus.transports.http_authentication import (
 from isthmus.transports.http_connect import HttpConnect
 from isthmus.transports.tunnel import TunnelConnector
 
-_NAMES = {"basic": "Basic", "digest": "Digest", "ntlm": "NTLM", "negotiate": "Negotiate"}
+_NAMES = {
+    "basic": "Basic",
+    "digest": "Digest",
+    "ntlm": "NTLM",
+    "negotiate": "Negotiate",
+    "password": "a password",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,8 @@ async def _ask(line: Line, proxy: Proxy, upto: Way, target: str, seconds: float)
             return _asked(proxy, loop.time() - began, credential, schemes, error)
         began = loop.time()
     error = await _outcome(connector, line, seconds)
+    if error is not None and not credential and "wants to know who we are" in str(error):
+        schemes.append("password")  # SOCKS 5 has no other that is used
     return _asked(proxy, loop.time() - began, credential, schemes, error)
 
 
@@ -169,7 +177,7 @@ def _words(error: ConnectError, proxy: Proxy, schemes: Sequence[str]) -> str:
         if before in text:
             text = text.partition(before)[2]
             break
-    if schemes and "wants to know" in text:
+    if schemes and proxy.spoken == "http" and "wants to know" in text:
         text = f"it answers 407 Proxy Authentication Required and offers {_listed(schemes)}"
     return text
 

@@ -110,7 +110,7 @@ def _unreached(routes: Sequence[Route], port: int, whose: str, facts: dict[str, 
 def _how(route: Route) -> str:
     match route.outcome:
         case "silent":
-            return f"no answer within {PATIENCE:g} s"
+            return f"no answer within {route.seconds or PATIENCE:.1g} s"
         case "refused":
             return "connection refused"
         case "no route":
