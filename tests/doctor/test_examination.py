@@ -215,7 +215,7 @@ async def test_nothing_listens() -> None:
     assert seen["routes"].verdict is Verdict.FAILED
     assert "connection refused" in seen["routes"].seen
     assert "--proxy" in seen["routes"].advice
-    assert seen["upgrade"].seen == "what comes before it failed"
+    assert seen["upgrade"].seen == "not looked at, as routes failed"
     assert seen.recommendation.code == UNREACHABLE
 
 
@@ -241,13 +241,15 @@ async def test_a_proxy_by_option(serving: Serving) -> None:
 
 
 async def test_a_proxy_by_the_environment_with_a_password(serving: Serving) -> None:
-    async with serving() as port, ProxyServer(HttpProxy(basic("alice", "sesame"))) as between:
+    proxy = HttpProxy(basic("alice", "sesame"))
+    async with serving() as port, ProxyServer(proxy) as between:
         environment = {"HTTP_PROXY": f"http://alice:sesame@127.0.0.1:{between.port}"}
         seen = await examine(f"ws://gw.localhost:{port}/x", environment=environment)
     assert seen["proxy"].verdict is Verdict.OK, seen.text
     assert "(HTTP_PROXY)" in seen["proxy"].seen
     assert seen["proxy"].facts["proxies"][0]["schemes"] == ["basic"]  # type: ignore[index]
     assert "sesame" not in seen.text + repr(seen.findings)
+    assert len([each for each in proxy.authorizations if not each]) == 2, "then it is known what it wants"
     assert seen.needs.proxy_credentials, "a service has no such environment"
     assert "http.transport" in seen.recommendation.toml
 

@@ -24,7 +24,7 @@ ADDRESS = parse("wss://gw.example.com/x")
 )
 def test_files_are_read_at_once(options: dict[str, object], security: Security, tmp_path: Path) -> None:
     with pytest.raises(IsthmusError, match="missing"):
-        Line(ADDRESS, ConnectOptions(**options), security, tmp_path, {})  # type: ignore[arg-type]
+        Line(ADDRESS, ConnectOptions(**options), security, tmp_path, {})
 
 
 def test_the_environment_counts() -> None:

@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,16 +16,16 @@ from isthmus.doctor import names
 from isthmus.doctor.finding import Verdict
 from isthmus.doctor.names import Names, judge
 
-FOUND = {"ipv4": ("203.0.113.7",), "ipv6": ("2001:db8::7",)}
+FOUND = Names("gw", ipv4=("203.0.113.7",), ipv6=("2001:db8::7",))
 
 
 @pytest.mark.parametrize(
     ("facts", "verdict", "words"),
     [
-        (Names("gw", **FOUND), Verdict.OK, "gw is 203.0.113.7 (IPv4) and 2001:db8::7 (IPv6), found in"),
+        (FOUND, Verdict.OK, "gw is 203.0.113.7 (IPv4) and 2001:db8::7 (IPv6), found in"),
         (Names("gw", ipv4=("203.0.113.7",)), Verdict.OK, "; no IPv6"),
         (Names("gw", ipv6=("2001:db8::7",)), Verdict.NOTE, "it has no IPv4 address"),
-        (Names("gw", **FOUND, seconds=3.0), Verdict.WARNING, "that is slow, at each connect"),
+        (replace(FOUND, seconds=3.0), Verdict.WARNING, "that is slow, at each connect"),
         (Names("gw", error="no such name"), Verdict.FAILED, "gw (the gateway) is not found: no such name"),
         (Names("px", "the proxy"), Verdict.FAILED, "px (the proxy) is not found"),
         (Names("::1", ipv6=("::1",), literal=True), Verdict.OK, "::1 is an address"),
@@ -37,7 +39,7 @@ def test_judgement(facts: Names, verdict: Verdict, words: str) -> None:
 
 
 async def test_both_families(monkeypatch: pytest.MonkeyPatch) -> None:
-    def resolve(host: str, port: None, family: int, kind: int) -> list[object]:
+    def resolve(host: str, port: None, family: int, kind: int) -> list[Any]:
         if family == socket.AF_INET6:
             raise socket.gaierror(socket.EAI_NONAME, "none")
         return [(family, kind, 0, "", (f"203.0.113.{each}", 0)) for each in range(9)] * 2

@@ -35,7 +35,7 @@ GATEWAY = "wss://gw.example.com/ssh"
 def line_to(folder: Path, uri: str = GATEWAY, **more: object) -> Line:
     environment = more.pop("environment", {})
     security = more.pop("security", Security())
-    options = ConnectOptions(**more)  # type: ignore[arg-type]
+    options = ConnectOptions(**more)
     return Line(parse(uri), options, security, folder, environment)  # type: ignore[arg-type]
 
 
@@ -77,7 +77,12 @@ def test_what_is_recommended_can_be_started(
     options = service.connect_options
     assert options.websocket_inactivity_timeout == needs.inactivity
     started: list[GatewayConfig] = []
-    monkeypatch.setattr(gateway, "run", lambda config, **_: started.append(config) or 0)
+
+    def run(config: GatewayConfig, **_: object) -> int:
+        started.append(config)
+        return 0
+
+    monkeypatch.setattr(gateway, "run", run)
     result = CliRunner().invoke(cli.app, shlex.split(made.command)[1:])
     assert result.exit_code == 0, result.output
     (same,) = started[0].services

@@ -103,7 +103,7 @@ def test_from_not_reachable_to_bytes_through_squid(
     squid = Squid(processes, need, "Basic", "Digest")
     uri, _ = gateway(processes, tmp_path, backend, authority=authority)
     accept = free_port()
-    given = [uri, "--proxy", squid.uri, "--truststore", authority.truststore]
+    given: list[str | Path] = [uri, "--proxy", squid.uri, "--truststore", authority.truststore]
     given += ["--accept", f"tcp://127.0.0.1:{accept}"]
     first = Seen(*given, cwd=tmp_path)
     assert first.code == 4

@@ -59,7 +59,7 @@ class Examination:
         """Look at everything. Never raises for what stands on the way."""
         self._deadline = asyncio.get_running_loop().time() + self.seconds
         steps = (self._names, self._proxy, self._tls, self._upgrade, self._beyond)
-        why = "what comes before it failed"
+        why = ""
         for step in steps:
             try:
                 if not await step():
@@ -71,6 +71,8 @@ class Examination:
                 log.debug("an examination could not go on", exc_info=error)
                 why = str(error)
                 break
+        failed = [each.examination for each in self.findings if each.verdict is Verdict.FAILED]
+        why = why or f"not looked at, as {', '.join(failed) or 'what comes before'} failed"
         for name in EXAMINATIONS:
             self.found.setdefault(name, left_out(name, why))
 

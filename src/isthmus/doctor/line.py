@@ -49,6 +49,7 @@ class Line:
             from isthmus.security.proxy_credentials import credentials_of
 
             self.credential = credentials_of(self.options, self.directory)
+        self._made: dict[tuple[Way, str], Connector] = {}
         self._contexts: dict[bool, ssl.SSLContext] = {}
         if self.address.kind.secure or any(proxy.secure for proxy in self.way.proxies):
             self._contexts = {verify: self._context(verify) for verify in (True, False)}
@@ -68,14 +69,19 @@ class Line:
 
     def below(self, way: Way | None = None) -> Connector:
         """Return what reaches the far end of the way (or of `way`) as bytes, without TLS of its own."""
-        return through(
-            self.way if way is None else way,
-            self.address,
-            self.options,
-            self._socket,
-            lambda: self.context(self.verifies),
-            self.credential,
-        )
+        way = self.way if way is None else way
+        made = self._made.get((way, self.first_hop))
+        if made is None:  # else what a proxy wants to be told is known already
+            made = through(
+                way,
+                self.address,
+                self.options,
+                self._socket,
+                lambda: self.context(self.verifies),
+                self.credential,
+            )
+            self._made[way, self.first_hop] = made
+        return made
 
     def secure(self, verify: bool) -> Connector:
         """Return what speaks TLS to the server."""

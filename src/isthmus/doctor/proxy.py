@@ -111,7 +111,9 @@ async def look(line: Line, seconds: float) -> list[Asked]:
     """Go through the proxies one by one, until one does not open the way; `seconds` for each of them."""
     found: list[Asked] = []
     for place, (proxy, host, port) in enumerate(hops(line.way, line.address)):
-        upto = Way(line.way.proxies[: place + 1], (host, port), line.way.reason)
+        upto = line.way
+        if place + 1 < len(line.way.proxies):
+            upto = Way(line.way.proxies[: place + 1], (host, port), line.way.reason)
         found.append(
             await _ask(line, proxy, upto, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", seconds)
         )

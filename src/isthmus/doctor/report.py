@@ -29,10 +29,17 @@ def screen(
     """Return the lines for a terminal of `WIDTH` columns."""
     lines = [f"{address}, looked at for {seconds:.1f} s", ""]
     for finding in findings:
+        if finding.verdict is Verdict.LEFT_OUT:
+            continue
         first = f"{_MARKS[finding.verdict]:<6}{finding.examination:<12}"
         lines += _wrapped(finding.seen, first, _INDENT)
         if finding.advice:
             lines += _wrapped(finding.advice, f"{_INDENT}-> ", f"{_INDENT}   ")
+    for why in dict.fromkeys(each.seen for each in findings if each.verdict is Verdict.LEFT_OUT):
+        names = [
+            each.examination for each in findings if (each.verdict, each.seen) == (Verdict.LEFT_OUT, why)
+        ]
+        lines += _wrapped(f"{', '.join(names)}: {why}", f"{_MARKS[Verdict.LEFT_OUT]:<6}", _INDENT)
     lines.append("")
     for words in recommendation.words:
         lines += _wrapped(words, "", "  ")
