@@ -6,8 +6,8 @@ import asyncio
 import socket
 
 import pytest
-from tests.doctor.conftest import Serving, examine
 from tests.doctor.middleboxes import Box, dated, refusal, refuses_upgrades, without
+from tests.doctor.scene import Serving, examine
 from tests.system.process import free_port
 from tests.transports.proxy_servers import HttpProxy, ProxyServer, basic, socks5
 

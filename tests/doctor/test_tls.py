@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from tests.doctor.conftest import Seen, Serving, examine
 from tests.doctor.middleboxes import Box, refusal
+from tests.doctor.scene import Seen, Serving, examine
 from tests.security.issuing import DAY, NOW, Issued, issue
 
 from isthmus.config.model import Keystore, Security
