@@ -22,7 +22,8 @@ class Box:
 
     `request` and `response` change heads of HTTP. `buffers`: an answer that is no 101 is held until it is
     whole. `idle`: seconds of silence after which it cuts. `deaf_after`: seconds after which it drops what
-    comes and says nothing. `delay`: seconds that it holds back what goes each way. `tls`: it ends TLS.
+    comes and says nothing. `delay`: seconds that it holds back what goes each way. `waits`: nothing of a
+    WebSocket goes down before the client has spoken. `tls`: it ends TLS.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Box:
         idle: float = 0.0,
         deaf_after: float = 0.0,
         delay: float = 0.0,
+        waits: bool = False,
         tls: ssl.SSLContext | None = None,
         to_tls: ssl.SSLContext | None = None,
     ) -> None:
         self.to = port
         self.request, self.response, self.refusal = request, response, refusal
         self.buffers, self.idle, self.deaf_after, self.delay = buffers, idle, deaf_after, delay
+        self.waits = waits
         self.tls, self.to_tls = tls, to_tls
         self.heads: list[bytes] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,6 +92,8 @@ class Box:
                 await writer.drain()
                 return
             writer.write(answer)
+            if self.waits and opened:
+                back.write(await reader.read(1 << 16))
             self._last = asyncio.get_running_loop().time()
             began = self._last
             passing = [

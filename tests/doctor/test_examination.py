@@ -11,6 +11,7 @@ from tests.doctor.scene import Serving, examine
 from tests.system.process import free_port
 from tests.transports.proxy_servers import HttpProxy, ProxyServer, basic, socks5
 
+from isthmus.doctor import buffering, upgrade
 from isthmus.doctor.finding import EXAMINATIONS, Verdict
 from isthmus.doctor.recommendation import REACHABLE, UNREACHABLE, WARNED
 
@@ -118,6 +119,32 @@ async def test_the_subprotocol_is_stripped(serving: Serving, where: str) -> None
     assert seen["round trip"].verdict is Verdict.OK
     assert seen["throughput"].verdict is Verdict.LEFT_OUT
     assert seen.recommendation.code == WARNED
+
+
+async def test_what_the_server_says_first_is_held_back(serving: Serving) -> None:
+    """A box that waits for the client to speak, or a server that takes any subprotocol."""
+    async with serving() as port, Box(port, waits=True) as box:
+        seen = await examine(f"ws://127.0.0.1:{box.port}/x")
+    assert seen["upgrade"].verdict is Verdict.WARNING
+    assert "span is chosen, but nothing follows within 3 s" in seen["upgrade"].seen
+
+
+async def test_an_examination_that_breaks_does_not_end_the_report(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ValueError("nobody has thought of this")
+
+    monkeypatch.setattr(buffering, "look", broken)
+    async with serving() as port:
+        seen = await examine(f"ws://127.0.0.1:{port}/x")
+        assert "could not be examined: ValueError: nobody has thought" in seen["buffering"].seen
+        assert seen["throughput"].verdict is Verdict.OK
+        assert seen.recommendation.code == REACHABLE
+        monkeypatch.setattr(upgrade, "look", broken)
+        seen = await examine(f"ws://127.0.0.1:{port}/x")
+    assert seen["upgrade"].verdict is Verdict.FAILED, "nobody knows whether it is reached"
+    assert seen.recommendation.code == UNREACHABLE
 
 
 async def test_extensions_are_stripped(serving: Serving) -> None:

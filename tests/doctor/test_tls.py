@@ -288,6 +288,23 @@ async def test_the_gateway_asks_who_we_are(
     assert seen["buffering"].verdict is Verdict.LEFT_OUT, "probes ask for the same login"
 
 
+async def test_a_client_certificate_is_asked_for(serving: Serving, tmp_path: Path, authority: Issued) -> None:
+    write(tmp_path / "server.pem", issue("gw", HOST, issuer=authority))
+    write(tmp_path / "authority.pem", authority, key=False)
+    stores = '[security.keystore]\nfile = "server.pem"\n[security.truststore]\nfile = "authority.pem"'
+    own = write(tmp_path / "own.pem", issue("me", issuer=authority))
+    trusted = believes(tmp_path, authority)
+    async with serving("wss", accept={"ssl.verify-client": "required"}, gateway=stores) as port:
+        uri = f"wss://{HOST}:{port}/x"
+        without = await examine(uri, security=trusted)
+        both = trusted.model_copy(update={"keystore": Keystore(file=own)})
+        shown = await examine(uri, security=both)
+    assert without["upgrade"].verdict is Verdict.FAILED
+    assert "--keystore" in without["upgrade"].advice
+    assert shown.recommendation.code == REACHABLE, shown.text
+    assert "--keystore" in shown.recommendation.command
+
+
 def test_facts_alone() -> None:
     certificate = Certificate(
         "CN=gw", "CN=Public", ("gw.example.com",), dt.datetime(2026, 1, 1, tzinfo=dt.UTC), NOW + 99 * DAY

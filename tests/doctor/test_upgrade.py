@@ -37,6 +37,7 @@ def refused(status: int, own: bool = False, **fields: str) -> Answer:
     [
         ({"span": SPAN, "mirror": mirror()}, Verdict.OK, "streams outlive it"),
         ({"span": SPAN, "mirror": mirror("sec-websocket-extensions")}, Verdict.OK, "extensions are stripped"),
+        ({"span": SPAN, "spoke": False}, Verdict.WARNING, "span is chosen, but nothing follows"),
         ({"span": PLAIN}, Verdict.NOTE, "the server is no isthmus, or an older one"),
         ({"span": PLAIN, "mirror": mirror(span=False)}, Verdict.NOTE, "span.mode is never there"),
         ({"span": PLAIN, "mirror": mirror()}, Verdict.WARNING, "stripped from the answer"),

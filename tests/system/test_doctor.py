@@ -223,6 +223,38 @@ def test_nginx_cuts_what_is_silent(
         assert peers.read_exactly(client, 5) == b"again"
 
 
+def test_nginx_ends_tls_on_the_way_and_buffers(
+    processes: Processes, need: Requirements, tmp_path: Path, backend: peers.Backend, authority: Authority
+) -> None:
+    """A box that inspects: its authority is one of the system's, as in a company's network."""
+    _, port = gateway(processes, tmp_path, backend, host="localhost", authority=authority)
+    (tmp_path / "corporate").mkdir()
+    inspector = Authority(tmp_path / "corporate")
+    own = free_port()
+    file, certificate = tmp_path / "nginx.conf", inspector.server("localhost")
+    file.write_text(
+        f"daemon off;\npid {tmp_path}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
+        f"http {{ access_log off;\nserver {{ listen 127.0.0.1:{own} ssl;\n"
+        f"ssl_certificate {certificate}; ssl_certificate_key {certificate};\n"
+        f"location / {{ proxy_pass https://127.0.0.1:{port}; proxy_http_version 1.1;\n"
+        f"proxy_set_header Host localhost:{port}; {' '.join(UPGRADING)} }} }} }}\n"
+    )
+    processes.start([need.program("nginx"), "-c", file])
+    eventually(lambda: listens(own), "nginx listens")
+    uri, roots = f"wss://localhost:{own}/app", f"SSL_CERT_FILE={inspector.truststore}"
+    seen = Seen(uri, prefix=("env", roots))
+    assert seen.code == 3, seen.all
+    assert "but the gateway shows another: TLS ends on the way" in seen.seen("tls")
+    assert seen.verdict("upgrade") == "ok"
+    assert seen.verdict("buffering") == "warning"
+    key = seen.findings["tls"]["facts"]["chain"][0]["key"]
+    assert Seen(uri, "--pin", key, prefix=("env", roots)).verdict("tls") == "warning", "it is that key"
+    assert Seen(uri, "--pin", "0" * 64, prefix=("env", roots)).code == 4
+    refused = Seen(uri, "--truststore", authority.truststore)
+    assert refused.code == 4
+    assert "a box on the way intercepts TLS" in refused.advice("tls")
+
+
 def test_a_server_that_is_no_isthmus(processes: Processes) -> None:
     """The `websockets` library: another WebSocket server, which knows neither span nor probes."""
     port = free_port()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from isthmus.doctor import buffering, clock, idle, names, proxy, routes, speed, tls, upgrade
-from isthmus.doctor.finding import EXAMINATIONS, Finding, Verdict, left_out
+from isthmus.doctor.finding import ESSENTIAL, EXAMINATIONS, Finding, Verdict, left_out, quoted
 from isthmus.doctor.idle import Silence, timeout_for
 from isthmus.doctor.line import Line
 from isthmus.doctor.recommendation import Needs
 from isthmus.doctor.speed import Speed
-from isthmus.doctor.upgrade import Upgrade
+from isthmus.doctor.upgrade import Answer
 from isthmus.doctor.websocket import WebSocket, open_websocket
 from isthmus.errors import IsthmusError
 from isthmus.security.certificate import utc_now
@@ -27,6 +27,10 @@ _RESOLVER = 10.0
 _STREAM = 10.0
 _PINGS = 10.0
 _BYTES = 10.0
+_LAST_PING = 10.0
+_NO_PROBES = (
+    "the far side answers no probes (no isthmus, an older one, doctor.probe is disabled, or too many at once)"
+)
 
 
 class _NoTime(Exception):
@@ -48,6 +52,7 @@ class Examination:
     needs: Needs = field(default_factory=Needs, init=False)
     _deadline: float = field(default=0.0, init=False)
     _connect: float = field(default=0.0, init=False)
+    _whose: str = field(default="the gateway", init=False)
     _seen: tls.Tls | None = field(default=None, init=False)
 
     @property
@@ -58,21 +63,40 @@ class Examination:
     async def run(self) -> None:
         """Look at everything. Never raises for what stands on the way."""
         self._deadline = asyncio.get_running_loop().time() + self.seconds
-        steps = (self._names, self._proxy, self._tls, self._upgrade, self._beyond)
+        steps: tuple[tuple[str, Callable[[], Awaitable[bool]]], ...] = (
+            ("names", self._names),
+            ("routes", self._routes),
+            ("proxy", self._proxy),
+            ("tls", self._tls),
+            ("upgrade", self._upgrade),
+            ("buffering", self._buffering),
+            ("round trip", self._websocket),
+            ("idle", self._idle),
+        )
         why = ""
-        for step in steps:
+        for name, step in steps:
+            goes_on = True
             try:
-                if not await step():
-                    break
-            except (_NoTime, TimeoutError):
+                goes_on = await step()
+            except _NoTime:
                 why = f"no time was left (--time {self.seconds:g})"
-                break
+            except TimeoutError:
+                why = "it took too long"
             except (IsthmusError, OSError) as error:
-                log.debug("an examination could not go on", exc_info=error)
-                why = str(error)
+                log.debug("%s could not be examined", name, exc_info=error)
+                why = quoted(str(error), 200)
+            except Exception as error:  # a fault of ours, or something that nobody has thought of
+                log.debug("%s could not be examined", name, exc_info=error)
+                why = f"it could not be examined: {type(error).__name__}: {quoted(str(error))}"
+            if why and name not in self.found:
+                # Without one of the first there is nothing to be reached; the others stand for themselves.
+                goes_on = name not in ESSENTIAL
+                self._note(left_out(name, why) if goes_on else Finding(name, Verdict.FAILED, why))
+            if not goes_on:
                 break
+            why = ""
         failed = [each.examination for each in self.findings if each.verdict is Verdict.FAILED]
-        why = why or f"not looked at, as {', '.join(failed) or 'what comes before'} failed"
+        why = f"not looked at, as {', '.join(failed) or 'what comes before'} failed"
         for name in EXAMINATIONS:
             self.found.setdefault(name, left_out(name, why))
 
@@ -98,24 +122,26 @@ class Examination:
     async def _names(self) -> bool:
         line, way = self.line, self.line.way
         if way.proxies:
-            host, port, whose = way.proxies[0].host, way.proxies[0].port, "the proxy"
+            self._whose, host, self._port = "the proxy", way.proxies[0].host, way.proxies[0].port
         else:
-            host, port = way.instead or (line.address.host, line.address.port)
-            whose = "the gateway"
-        known = await self._in(_RESOLVER + 1, names.look(host.rstrip("."), whose, _RESOLVER))
-        if not self._note(names.judge(known)):
-            if not way.proxies:
-                self._note(proxy.judge(way, ()))
-            return False
-        tried = await self._in(self._patience + 1, routes.look(known.addresses, port, self._patience))
+            host, self._port = way.instead or (line.address.host, line.address.port)
+        self._known = await self._in(_RESOLVER + 1, names.look(host.rstrip("."), self._whose, _RESOLVER))
+        return self._note(names.judge(self._known)) or self._nothing_between()
+
+    async def _routes(self) -> bool:
+        looking = routes.look(self._known.addresses, self._port, self._patience)
+        tried = await self._in(self._patience + 1, looking)
         used = routes.best(tried)
         if used is not None:
-            line.first_hop = used.ip
-        reached = self._note(routes.judge(tried, port, whose))
-        if not reached and not way.proxies:
-            self._note(proxy.judge(way, ()))
-        self._connect = used.seconds if used is not None else 0.0
-        return reached
+            self.line.first_hop = used.ip
+            self._connect = used.seconds
+        return self._note(routes.judge(tried, self._port, self._whose)) or self._nothing_between()
+
+    def _nothing_between(self) -> bool:
+        """Say what is known of proxies all the same where there is none: it may be what is missing."""
+        if not self.line.way.proxies:
+            self._note(proxy.judge(self.line.way, ()))
+        return False
 
     async def _proxy(self) -> bool:
         line = self.line
@@ -155,35 +181,30 @@ class Examination:
         self._note(clock.judge(clock.from_upgrade(asked), not_yet))
         return True
 
-    async def _beyond(self) -> bool:
-        """Buffering, speed and silence: each stands for itself."""
-        asked = self._asked
-        if asked.told is None:
-            why = "the far side answers no probes (no isthmus, an older one, or doctor.probe is disabled)"
-            self._note(left_out("buffering", why))
+    # --- what follows stands for itself
+
+    async def _buffering(self) -> bool:
+        if self._asked.told is None:
+            self._note(left_out("buffering", _NO_PROBES))
         else:
             self._note(buffering.judge(await self._in(_STREAM + 1, buffering.look(self.line, _STREAM))))
-        if not asked.opened:
-            for name in ("round trip", "throughput", "idle"):
-                self._note(left_out(name, "no WebSocket can be opened"))
-            return True
-        subprotocol = probe.SUBPROTOCOL if asked.can_probe else ""
-        socket, answer = await self._in(
-            2 * self._patience, open_websocket(self.line, subprotocol, self._patience)
-        )
+        return True
+
+    async def _websocket(self) -> bool:
+        """Ping it, and move bytes over it."""
+        socket, answer = await self._open()
         if socket is None:
+            why = f"no WebSocket can be opened ({answer.status or answer.error})"
             for name in ("round trip", "throughput", "idle"):
-                self._note(
-                    left_out(name, f"another WebSocket was not opened ({answer.status} {answer.error})")
-                )
-            return True
+                self._note(left_out(name, why))
+            return False
         try:
-            await self._with_websocket(socket, answer.seconds)
+            await self._measure(socket, answer.seconds)
         finally:
             socket.close()
         return True
 
-    async def _with_websocket(self, socket: WebSocket, handshake: float) -> None:
+    async def _measure(self, socket: WebSocket, handshake: float) -> None:
         asked = self._asked
         secured = self._seen.seconds - self._connect if self._seen is not None else 0.0
         measured = Speed(self._connect, max(0.0, secured), handshake, probed=asked.can_probe)
@@ -191,29 +212,38 @@ class Examination:
         measured = replace(measured, asked=count, pings=answered)
         self._note(speed.judge_round_trip(measured))
         if asked.can_probe:
-            down, up, limited = await self._in(
-                2 * _BYTES, speed.throughput(socket, measured.round_trip, _BYTES)
-            )
+            moving = speed.throughput(socket, measured.round_trip, _BYTES)
+            down, up, limited = await self._in(_BYTES + 1, moving)
             measured = replace(measured, down=down, up=up, limited=limited)
-        self._note(speed.judge_throughput(measured))
-        silence = Silence()
+        self._note(
+            speed.judge_throughput(measured) if asked.can_probe else left_out("throughput", _NO_PROBES)
+        )
+
+    async def _idle(self) -> bool:
+        """Keep a fresh WebSocket silent: the one before has had its say."""
+        asked, silence = self._asked, Silence()
         if self.idle:
-            self._deadline += self.idle + 10
-            silence = await self._in(self.idle + 10, self._silence(asked))
+            self._deadline += self.idle + _LAST_PING
+            socket, answer = await self._open()
+            if socket is None:
+                self._note(left_out("idle", f"no second WebSocket can be opened ({answer.status})"))
+                return True
+            try:
+                silence = await self._in(
+                    self.idle + _LAST_PING, idle.look(socket, self.idle, own=asked.can_probe)
+                )
+            finally:
+                socket.close()
         self._note(idle.judge(silence, asked.has_span))
         if timeout_for(silence):
             if not asked.has_span:
                 self.needs = replace(self.needs, inactivity=timeout_for(silence))
             elif silence.seconds <= idle.SPAN_PING:
                 self.needs = replace(self.needs, ping_deadline=timeout_for(silence))
+        return True
 
-    async def _silence(self, asked: Upgrade) -> Silence:
-        """Keep a fresh WebSocket silent: the one before has had its say."""
-        subprotocol = probe.SUBPROTOCOL if asked.can_probe else ""
-        socket, _ = await open_websocket(self.line, subprotocol, self._patience)
-        if socket is None:
-            return Silence()
-        try:
-            return await idle.look(socket, self.idle, own=asked.can_probe)
-        finally:
-            socket.close()
+    async def _open(self) -> tuple[WebSocket | None, Answer]:
+        if not self._asked.opened:
+            return None, self._asked.best
+        subprotocol = probe.SUBPROTOCOL if self._asked.can_probe else ""
+        return await self._in(2 * self._patience, open_websocket(self.line, subprotocol, self._patience))

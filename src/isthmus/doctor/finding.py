@@ -21,6 +21,8 @@ EXAMINATIONS = (
     "clock",
 )
 """In the order of the report."""
+ESSENTIAL = ("names", "routes", "proxy", "tls", "upgrade")
+"""Without one of these the gateway is not reached."""
 
 
 class Verdict(Enum):

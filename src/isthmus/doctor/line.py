@@ -64,7 +64,7 @@ class Line:
         return self.options.server_name or self.address.host.rstrip(".")
 
     def context(self, verify: bool) -> ssl.SSLContext:
-        """Return TLS settings; those that do not verify show nobody a certificate of ours."""
+        """Return TLS settings; those that do not verify show a certificate of ours with `--insecure` only."""
         return self._contexts[verify]
 
     def below(self, way: Way | None = None) -> Connector:
@@ -115,7 +115,8 @@ class Line:
     def _context(self, verify: bool) -> ssl.SSLContext:
         from isthmus.security import ClientTls, Stores
 
-        tls = ClientTls(Stores(self.security, self.directory), self.options, verify, show=verify)
+        show = verify or not self.verifies  # --insecure: whoever it is
+        tls = ClientTls(Stores(self.security, self.directory), self.options, verify, show=show)
         return tls.current()
 
 

@@ -26,6 +26,9 @@ from isthmus.uri import Address
 from isthmus.websocket.handshake import ResponseHead
 
 _MOST = 8 * 1024
+_HELLO = 3.0
+"""Seconds that a server which chose span may take for its first message."""
+_BINARY = b"\x82"
 _TOLD_OF = ("server", "via", "location", "www-authenticate", "content-type", "proxy-agent", "x-cache")
 
 
@@ -72,7 +75,8 @@ class Mirror:
 class Upgrade:
     """All that was asked: `span` and `probed` are handshakes with those subprotocols, `plain` one without
     (where the others were refused). `mirror` is of a request that looks like a handshake, `ordinary` of one
-    that does not. None: not asked, or nobody answered.
+    that does not. None: not asked, or nobody answered. `spoke`: a server that chose span said its HELLO,
+    which comes first.
     """
 
     address: Address
@@ -82,6 +86,7 @@ class Upgrade:
     mirror: Mirror | None = None
     ordinary: Mirror | None = None
     credentials: bool = False
+    spoke: bool = True
 
     @property
     def best(self) -> Answer:
@@ -95,7 +100,7 @@ class Upgrade:
 
     @property
     def has_span(self) -> bool:
-        return self.span.opened and self.span.chosen == SUBPROTOCOL
+        return self.span.opened and self.span.chosen == SUBPROTOCOL and self.spoke
 
     @property
     def can_probe(self) -> bool:
@@ -139,6 +144,12 @@ def _opened(upgrade: Upgrade) -> Finding:
     if upgrade.has_span:
         seen = f"a WebSocket opens, subprotocol kept; span is spoken: streams outlive it{more}"
         return Finding("upgrade", Verdict.OK, seen, "", facts)
+    if not upgrade.spoke:
+        seen = f"a WebSocket opens and span is chosen, but nothing follows within {_HELLO:g} s{more}"
+        advice = (
+            "the server takes any subprotocol (then: span.mode never), or what it says first is held back"
+        )
+        return Finding("upgrade", Verdict.WARNING, seen, advice, facts)
     told = upgrade.told
     lost = "each connection gets a WebSocket of its own, and is lost with it"
     if told is not None and told.told.get("span"):
@@ -176,7 +187,10 @@ def _refused(upgrade: Upgrade) -> tuple[Verdict, str, str]:
                 f"{seen}; an ordinary request reaches the gateway: WebSocket is cut on the way",
                 blocked,
             )
-        return failed, seen, "check that a WebSocket server listens there"
+        advice = "check that a WebSocket server listens there"
+        if address.kind.secure:  # the alert that says so is often lost in a reset
+            advice += "; one that asks for a client certificate ends it so, too: --keystore"
+        return failed, seen, advice
     if answer.status == 101:
         return failed, f"the answer was changed: {answer.error}", blocked
     reaches = upgrade.ordinary is not None and bool(upgrade.ordinary.told)
@@ -286,25 +300,47 @@ def _facts(upgrade: Upgrade) -> dict[str, object]:
 async def look(line: Line, seconds: float) -> Upgrade:
     """Ask for a WebSocket with each subprotocol, and for what arrives of a request; `seconds` for each."""
     credentials = line.options.authorization_file is not None and line.trusted
-    span = await _handshake(line, (SUBPROTOCOL,), seconds)
+    span, spoke = await _offer_span(line, seconds)
     probed = plain = None
     if span.opened or span.status not in (0, 401, 404):
         probed = await _handshake(line, (probe.SUBPROTOCOL,), seconds)
         if not span.opened and not probed.opened:
             plain = await _handshake(line, (), seconds)
-    mirror = await _mirror(line, True, seconds)
+    # A login that is wrong is not repeated: logins are counted.
+    mirror = await _mirror(line, True, seconds) if span.status != 401 else None
     ordinary = None
     if mirror is None or not mirror.told:
         ordinary = await _mirror(line, False, seconds)
-    return Upgrade(line.address, span, probed, plain, mirror, ordinary, credentials)
+    return Upgrade(line.address, span, probed, plain, mirror, ordinary, credentials, spoke)
+
+
+async def _offer_span(line: Line, seconds: float) -> tuple[Answer, bool]:
+    """Return the answer to a handshake that offers span, and whether a server that chose it spoke then."""
+    try:
+        conversation = await line.talk(seconds)
+    except ConnectError as error:
+        return _unreached(line, SUBPROTOCOL, error), True
+    answer, rest = await shake_hands(line, conversation, (SUBPROTOCOL,), seconds)
+    spoke = True
+    if answer.opened and answer.chosen == SUBPROTOCOL:
+        try:
+            async with asyncio.timeout(_HELLO):
+                spoke = (rest or (await conversation.read()).data)[:1] == _BINARY
+        except (TimeoutError, Ended):
+            spoke = False
+    conversation.close()
+    return answer, spoke
+
+
+def _unreached(line: Line, offered: str, error: ConnectError) -> Answer:
+    return Answer(offered, error=str(error).removeprefix(f"Unable to connect to {line.address}: "))
 
 
 async def _handshake(line: Line, subprotocols: Sequence[str], seconds: float) -> Answer:
     try:
         conversation = await line.talk(seconds)
     except ConnectError as error:
-        words = str(error).removeprefix(f"Unable to connect to {line.address}: ")
-        return Answer(" ".join(subprotocols), error=words)
+        return _unreached(line, " ".join(subprotocols), error)
     answer, _ = await shake_hands(line, conversation, subprotocols, seconds)
     conversation.close()
     return answer
@@ -327,7 +363,7 @@ async def shake_hands(
     except TimeoutError:
         return Answer(offered, error=f"nothing came within {seconds:g} s"), b""
     except Ended:
-        how = "it was reset" if conversation.error is not None else "the connection was ended"
+        how = quoted(str(conversation.error), 120) if conversation.error else "the connection was ended"
         return Answer(offered, error=how), b""
     except HandshakeError as error:
         return Answer(offered, error=f"what came is no HTTP: {error.reason}"), b""

@@ -20,7 +20,9 @@ def visit(
     """
     began = time.monotonic()
     examination = Examination(line, seconds, idle, pin)
-    asyncio.run(examination.run())
+    # As for a gateway: what watches sockets needs a loop with a selector.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(examination.run())
     took = time.monotonic() - began
     advice = recommendation.recommend(line, accept, examination.findings, examination.needs)
     show = report.machine if machine else report.screen
