@@ -71,7 +71,7 @@ async def test_a_box_refuses_websockets(serving: Serving, status: str) -> None:
         ("403 Forbidden", (), "by the server, or a filter on the way"),
         ("404 Not Found", (), "nothing is known by this name and path"),
         ("401 Unauthorized", ('WWW-Authenticate: Basic realm="x"',), "it asks who we are (Basic realm="),
-        ("302 Found", ("Location: http://login.corp/",), "redirected with 302 Found to http://login.corp/"),
+        ("302 Found", ("Location: http://login.corp/?session=secret",), "to http://login.corp/?..."),
         ("200 OK", ("Server: portal",), "answered 200 OK by 'portal' as if it were an ordinary request"),
         ("502 Bad Gateway", (), "the server there is not reached by whoever answers"),
         ("501 Not Implemented", ("Server: old",), "refused with 501 Not Implemented by 'old'"),
@@ -171,6 +171,23 @@ async def test_no_probes(serving: Serving) -> None:
         assert "answers no probes" in seen[name].seen
     assert seen["clock"].verdict is Verdict.LEFT_OUT
     assert seen.recommendation.code == REACHABLE
+
+
+@pytest.mark.parametrize("maximum", [0, 1])
+async def test_few_probes(serving: Serving, maximum: int) -> None:
+    async with serving(gateway=f'[gateway]\n"doctor.maximum.probes" = {maximum}') as port:
+        seen = await examine(f"ws://127.0.0.1:{port}/x")
+    assert seen["upgrade"].verdict is Verdict.OK
+    assert (seen["buffering"].verdict is Verdict.OK) == bool(maximum)
+    assert seen.recommendation.code == REACHABLE
+
+
+async def test_a_gateway_that_grants_little(serving: Serving) -> None:
+    async with serving(gateway='[gateway]\n"doctor.maximum.rate" = 5000') as port:
+        seen = await examine(f"ws://127.0.0.1:{port}/x")
+    facts = seen["throughput"].facts
+    assert facts["limited"]
+    assert float(facts["down bytes"]) + float(facts["up bytes"]) < 30_000  # type: ignore[arg-type]
 
 
 async def test_answers_are_buffered(serving: Serving) -> None:

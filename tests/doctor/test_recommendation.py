@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,8 @@ def test_what_is_recommended_can_be_started(
     checked = CliRunner().invoke(cli.app, ["check", str(file)])
     assert checked.exit_code == 0, checked.output
     (service,) = load(file).config.services
-    assert service.connects == (line.address,)
+    assert service.connects == (replace(line.address, query=""),)
+    assert bool(line.address.query) == ("left out here" in made.words[-1])
     options = service.connect_options
     assert options.websocket_inactivity_timeout == needs.inactivity
     started: list[GatewayConfig] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from isthmus import uri
@@ -56,11 +56,15 @@ def recommend(line: Line, accept: Address, findings: Sequence[Finding], needs: N
     warned = [each for each in findings if each.verdict is Verdict.WARNING]
     code = UNREACHABLE if failed else WARNED if warned else REACHABLE
     options, security = _options(line, needs), _security(line, needs)
+    address = replace(line.address, query="")  # which may be a secret, and reports are passed on
+    words = _words(line, failed, warned, needs)
+    if line.address.query:
+        words.append("The query of the address is left out here; put it back.")
     return Recommendation(
         code,
-        tuple(_words(line, failed, warned, needs)),
-        shlex.join(_command(line.address, accept, options, security)),
-        _toml(line.address, accept, options, security),
+        tuple(words),
+        shlex.join(_command(address, accept, options, security)),
+        _toml(address, accept, options, security),
     )
 
 

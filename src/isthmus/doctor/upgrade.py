@@ -367,7 +367,7 @@ async def shake_hands(
         return Answer(offered, error=how), b""
     except HandshakeError as error:
         return Answer(offered, error=f"what came is no HTTP: {error.reason}"), b""
-    fields = tuple((name, value) for name, value in response.headers if name in _TOLD_OF)
+    fields = tuple((name, _told(name, value)) for name, value in response.headers if name in _TOLD_OF)
     chosen, wrong, own = None, "", False
     if response.status == 101:
         try:
@@ -378,6 +378,12 @@ async def shake_hands(
         own = _is_own(response, await conversation.body(response, rest, 200, 1.0))
     seconds = when - began
     return Answer(offered, response.status, response.reason, fields, chosen, wrong, own, seconds), rest
+
+
+def _told(name: str, value: str) -> str:
+    """Return what may be shown of a field: where a redirect leads to without its query, which is a secret."""
+    place, mark, _ = value.partition("?")
+    return f"{place}?..." if name == "location" and mark else value
 
 
 def _is_own(response: ResponseHead, body: bytes) -> bool:

@@ -242,6 +242,7 @@ class FirstRequest:
     ) -> None:
         assert route.probes is not None
         client = believed(request.headers, route.options, transport.info("peername"))
+        log.debug("%s: a probe, %s", peer_name(client), name)
         shown = self._front.certificates()
         try:
             probe.answer(
