@@ -204,16 +204,16 @@ async def test_what_is_silent_is_cut(serving: Serving) -> None:
         seen = await examine(f"ws://127.0.0.1:{box.port}/x", idle=20)
     assert seen["idle"].verdict is Verdict.WARNING
     assert "a silent WebSocket is cut after" in seen["idle"].seen
-    assert 1.0 < seen.needs.inactivity < 2.5
+    assert 0 < seen.needs.inactivity <= 0.6 * float(seen["idle"].facts["seconds"])  # type: ignore[arg-type]
     assert '"ws.inactivity.timeout" = ' in seen.recommendation.toml
 
 
 async def test_what_is_silent_is_forgotten(serving: Serving) -> None:
-    async with serving() as port, Box(port, deaf_after=1.0) as box:
-        seen = await examine(f"ws://127.0.0.1:{box.port}/x", idle=1.5)
+    async with serving() as port, Box(port, deaf_after=2.0) as box:
+        seen = await examine(f"ws://127.0.0.1:{box.port}/x", idle=3.0)
     assert seen["idle"].verdict is Verdict.WARNING
     assert "is dead, and nobody was told" in seen["idle"].seen
-    assert seen.needs.ping_deadline == 0.8
+    assert seen.needs.ping_deadline == 1.5
     assert '"span.ping.deadline" = ' in seen.recommendation.toml
 
 
@@ -245,13 +245,14 @@ async def test_the_clock_is_wrong() -> None:
 async def test_the_time_is_bounded() -> None:
     """Somebody accepts and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        began = asyncio.get_running_loop().time()
-        seen = await examine(f"ws://127.0.0.1:{silent.getsockname()[1]}/x", seconds=2.0, patience=0.5)
-        took = asyncio.get_running_loop().time() - began
-    assert took < 10
-    assert list(seen.findings) == list(EXAMINATIONS)
-    assert "no answer to the handshake: nothing came within 0.5 s" in seen["upgrade"].seen
-    assert any("no time was left" in each.seen for each in seen.findings.values()) or took < 2.5
+        uri = f"ws://127.0.0.1:{silent.getsockname()[1]}/x"
+        patient = await examine(uri, patience=0.3)
+        hurried = await examine(uri, patience=60.0, seconds=1.0)
+    assert patient["upgrade"].seen == "no answer to the handshake: nothing came within 0.3 s"
+    assert hurried["upgrade"].verdict is Verdict.FAILED
+    assert hurried["upgrade"].seen == "it took too long"
+    assert list(hurried.findings) == list(EXAMINATIONS)
+    assert hurried.recommendation.code == UNREACHABLE
 
 
 async def test_nothing_listens() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -63,12 +61,9 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 async def test_a_resolver_that_never_answers(hanging: None) -> None:
-    began = time.monotonic()
     found = await names.look("gw.example.com", "the gateway", 0.2)
     assert found.addresses == ()
     assert found.error == "the resolver does not answer within 0.2 s"
-    assert time.monotonic() - began < 10
-    await asyncio.sleep(0)
 
 
 async def test_a_name_that_cannot_be_one() -> None:

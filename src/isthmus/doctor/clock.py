@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-from isthmus.doctor.finding import Finding, Verdict, left_out
+from isthmus.doctor.finding import Finding, Verdict
 from isthmus.doctor.upgrade import Upgrade
 
 _TOLERANCE = 30.0
@@ -70,7 +70,3 @@ def from_upgrade(upgrade: Upgrade) -> Clock | None:
             continue
         return Clock(date + 0.5 - middle, uncertain + 0.5, "Date")  # whole seconds
     return None
-
-
-def none() -> Finding:
-    return left_out("clock", "nothing over there was reached that tells the time")

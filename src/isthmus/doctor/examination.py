@@ -73,32 +73,33 @@ class Examination:
             ("round trip", self._websocket),
             ("idle", self._idle),
         )
-        why = ""
         for name, step in steps:
-            goes_on = True
-            try:
-                goes_on = await step()
-            except _NoTime:
-                why = f"no time was left (--time {self.seconds:g})"
-            except TimeoutError:
-                why = "it took too long"
-            except (IsthmusError, OSError) as error:
-                log.debug("%s could not be examined", name, exc_info=error)
-                why = quoted(str(error), 200)
-            except Exception as error:  # a fault of ours, or something that nobody has thought of
-                log.debug("%s could not be examined", name, exc_info=error)
-                why = f"it could not be examined: {type(error).__name__}: {quoted(str(error))}"
-            if why and name not in self.found:
-                # Without one of the first there is nothing to be reached; the others stand for themselves.
-                goes_on = name not in ESSENTIAL
-                self._note(left_out(name, why) if goes_on else Finding(name, Verdict.FAILED, why))
-            if not goes_on:
+            if not await self._take(name, step):
                 break
-            why = ""
         failed = [each.examination for each in self.findings if each.verdict is Verdict.FAILED]
         why = f"not looked at, as {', '.join(failed) or 'what comes before'} failed"
         for name in EXAMINATIONS:
             self.found.setdefault(name, left_out(name, why))
+
+    async def _take(self, name: str, step: Callable[[], Awaitable[bool]]) -> bool:
+        """Take one step, whatever becomes of it; tell whether the next one makes sense."""
+        try:
+            return await step()
+        except _NoTime:
+            why = f"no time was left (--time {self.seconds:g})"
+        except TimeoutError:
+            why = "it took too long"
+        except (IsthmusError, OSError) as error:
+            log.debug("%s could not be examined", name, exc_info=error)
+            why = quoted(str(error), 200)
+        except Exception as error:  # a fault of ours, or something that nobody has thought of
+            log.debug("%s could not be examined", name, exc_info=error)
+            why = f"it could not be examined: {type(error).__name__}: {quoted(str(error))}"
+        if name in self.found:
+            return True
+        if name in ESSENTIAL:
+            return self._note(Finding(name, Verdict.FAILED, why))
+        return self._note(left_out(name, why))
 
     async def _in(self, seconds: float, looking: Coroutine[Any, Any, Looked]) -> Looked:
         """Await what looks at something, for `seconds` and what is left of the whole."""
