@@ -333,6 +333,8 @@ def doctor(
     destination, source = uri.parse(address), uri.parse(accept)
     if destination.scheme not in ("ws", "wss"):
         raise ConfigurationError(f"{destination} is not the address of a WebSocket", hint="ws:// or wss://")
+    if pin and destination.scheme == "ws":
+        raise ConfigurationError("--pin is about the key of TLS, and ws has none", hint="use wss")
     from isthmus.config import proxy_config
     from isthmus.doctor.line import Line, check_pin
     from isthmus.doctor.visit import visit

@@ -34,6 +34,7 @@ def test_a_visit() -> None:
     [
         (["tcp://127.0.0.1:1"], "is not the address of a WebSocket"),
         (["wss://gw/x", "--pin", "12"], "--pin is not the SHA-256 of a public key"),
+        (["ws://gw/x", "--pin", "0" * 64], "ws has none"),
         (["wss://gw/x", "--proxy", "ftp://x"], "is no kind of proxy"),
         (["ws://gw/x", "--credentials", "nowhere"], "http.authorization"),
         (["wss://gw/x", "--truststore", "nowhere"], "nowhere"),

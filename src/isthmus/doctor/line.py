@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from isthmus.config.model import ConnectOptions, Security
@@ -62,6 +62,11 @@ class Line:
     @property
     def server_name(self) -> str:
         return self.options.server_name or self.address.host.rstrip(".")
+
+    @property
+    def asked(self) -> Address:
+        """What is asked for: without its query, which may be a secret, where it is not known who is asked."""
+        return self.address if self.trusted else replace(self.address, query="")
 
     def context(self, verify: bool) -> ssl.SSLContext:
         """Return TLS settings; those that do not verify show a certificate of ours with `--insecure` only."""

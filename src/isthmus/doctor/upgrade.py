@@ -354,7 +354,7 @@ async def shake_hands(
     Never raises for what the other side does.
     """
     offered = " ".join(subprotocols)
-    asking = line.door().handshake(line.address, subprotocols, ())
+    asking = line.door().handshake(line.asked, subprotocols, ())
     began = conversation.now()
     conversation.write(asking.request())
     try:
@@ -429,7 +429,7 @@ async def _mirror(line: Line, upgrading: bool, seconds: float) -> Mirror | None:
 
 def request(line: Line, name: str, extra: Sequence[str] = ()) -> bytes:
     """Return the request for one of the probes of the accept at the line's address."""
-    asking = line.door().handshake(line.address, (), ())
+    asking = line.door().handshake(line.asked, (), ())
     first, *fields = asking.request().decode("latin-1").rstrip("\r\n").split("\r\n")
     path, _, query = first.split(" ")[1].partition("?")
     own = ("upgrade:", "connection:", "sec-websocket-")
