@@ -39,7 +39,11 @@ def screen(
         names = [
             each.examination for each in findings if (each.verdict, each.seen) == (Verdict.LEFT_OUT, why)
         ]
-        lines += _wrapped(f"{', '.join(names)}: {why}", f"{_MARKS[Verdict.LEFT_OUT]:<6}", _INDENT)
+        mark = f"{_MARKS[Verdict.LEFT_OUT]:<6}"
+        if len(names) == 1:
+            lines += _wrapped(why, f"{mark}{names[0]:<12}", _INDENT)
+        else:
+            lines += _wrapped(f"{', '.join(names)}: {why}", mark, _INDENT)
     lines.append("")
     for words in recommendation.words:
         lines += _wrapped(words, "", "  ")
