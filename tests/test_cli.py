@@ -36,7 +36,7 @@ WRONG = """\
   </service>
 </gateway-config>
 """
-COMMANDS = ("start", "proxy", "check", "convert", "password", "seal", "init", "version")
+COMMANDS = ("start", "proxy", "doctor", "check", "convert", "password", "seal", "init", "version")
 
 
 pytestmark = pytest.mark.usefixtures("restored_logging")

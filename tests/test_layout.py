@@ -25,7 +25,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("services",),
     ("accepts",),
     ("gateway",),
-    ("console", "log_lines", "log_writer", "home", "certificates", "credentials", "logins"),
+    ("console", "log_lines", "log_writer", "home", "certificates", "credentials", "logins", "doctor"),
+    ("cli_options",),
     ("cli", "__main__"),
 ]
 

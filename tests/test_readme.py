@@ -122,7 +122,7 @@ def test_each_command_runs(shell: Shell) -> None:
 
 
 def test_each_isthmus_command_in_the_text_exists() -> None:
-    known = {"start", "init", "check", "convert", "version", "proxy", "--help", "COMMAND"}
+    known = {"start", "init", "check", "convert", "version", "proxy", "doctor", "--help", "COMMAND"}
     mentioned = set(re.findall(r"`isthmus ([\w-]+)", README)) | {
         shlex.split(line)[1] for line in commands() if line.startswith("isthmus")
     }

@@ -39,6 +39,7 @@ from isthmus.transports.forwarded import client_of
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
 from isthmus.transports.keep_alive import IdleLimit
 from isthmus.transports.listen import Listening, Quota
+from isthmus.transports.probe import Probes
 from isthmus.transports.span.accept import SpanAccept
 from isthmus.transports.span.limits import Budgets
 from isthmus.transports.span.place import place_of
@@ -89,6 +90,7 @@ class Accepts:
         self.emulations: list[EmulationAccept] = []
         self.budgets = Budgets.of(options)
         """What the streams of all accepts and connects share."""
+        self.probes = Probes(options.doctor_maximum_probes, options.doctor_maximum_rate)
         self._options = options
         self._server_tls = server_tls
         self._guard = guard
@@ -220,6 +222,7 @@ class Accepts:
 
         certificates = self._server_tls(address, options)
         timeout, kind = self._options.http_head_timeout, self._options.tls_transport
+        front.certificates = lambda: certificates().fingerprints
 
         def secure(accepted: PlainStreamSocket, origin: Origin | None = None) -> None:
             receiver = front.receiver(origin)
@@ -233,16 +236,19 @@ class Accepts:
             options = service.accept_options
             idle = IdleLimit(str(address), options.websocket_ping_interval)
             emulation = self._emulation(address, options, cross_site)
+            probes = self.probes if options.doctor_probe == "enabled" and self.probes.maximum else None
             if service.datagrams:
                 flows = _flows(service, running)
                 front.router.websockets.append(
-                    WebSocketRoute(address, options, flows, cross_site, None, guard, idle, emulation)
+                    WebSocketRoute(address, options, flows, cross_site, None, guard, idle, emulation, probes)
                 )
                 return
             stream = cast("StreamService", running)
             span = self._span(address, options, stream, guard) if options.span_mode != "never" else None
             front.router.websockets.append(
-                WebSocketRoute(address, options, stream.incoming, cross_site, span, guard, idle, emulation)
+                WebSocketRoute(
+                    address, options, stream.incoming, cross_site, span, guard, idle, emulation, probes
+                )
             )
             return
         options, http = service.accept_options, cast("HttpService", running)

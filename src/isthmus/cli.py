@@ -1,7 +1,8 @@
 """The `isthmus` command.
 
-Exit codes: 0 done, or stopped as asked; 1 failed while running; 2 a bad command line or configuration. What a
-user did wrong is told in a line or a block on standard error, never as a traceback.
+Exit codes: 0 done, or stopped as asked; 1 failed while running; 2 a bad command line or configuration; 3 and
+4 are the doctor's. What a user did wrong is told in a line or a block on standard error, never as a
+traceback.
 
 Each command imports what it needs when it runs, so that `--help` and `version` answer at once.
 """
@@ -14,11 +15,23 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal, ParamSpec
+from typing import Annotated, ParamSpec
 
 import typer
 
 from isthmus import console
+from isthmus.cli_options import (
+    ConnectTimeout,
+    Credentials,
+    Insecure,
+    KeyFile,
+    PasswordFile,
+    ProxyCredentials,
+    Through,
+    Truststore,
+    connect_options,
+    security,
+)
 from isthmus.console import Format, Level, Levels
 from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
 
@@ -203,49 +216,18 @@ def proxy(
         str, typer.Argument(metavar="ACCEPT", help="Where to listen, or - for stdin and stdout.")
     ],
     connect: Annotated[str, typer.Argument(metavar="CONNECT", help="Where each connection goes.")],
-    truststore: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Certificates to believe (PEM or PKCS12), instead of the system's."
-        ),
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Believe any certificate of the server. For tests only.")
-    ] = False,
+    truststore: Truststore = None,
+    insecure: Insecure = False,
     keystore: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Certificate for a wss or ssl ACCEPT (PEM, PKCS12, JKS)."),
     ] = None,
-    key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Private key, where --keystore has none.")
-    ] = None,
-    password_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the password of --keystore.")
-    ] = None,
-    through: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--proxy",
-            metavar="URI",
-            help="A proxy on the way to CONNECT: http://, https://, socks:// (5), socks4a://, socks+ssl://; "
-            "repeated: a chain, the nearest first; or direct. Else what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY "
-            "and NO_PROXY say.",
-        ),
-    ] = None,
-    proxy_credentials: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Who you are to proxies: machine PROXY login USER password PASSWORD, on one line.",
-        ),
-    ] = None,
-    credentials: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Token, or user:password, to show a wss CONNECT. Read again."),
-    ] = None,
-    connect_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.001, help="How long reaching CONNECT may take.")
-    ] = 10.0,
+    key_file: KeyFile = None,
+    password_file: PasswordFile = None,
+    through: Through = None,
+    proxy_credentials: ProxyCredentials = None,
+    credentials: Credentials = None,
+    connect_timeout: ConnectTimeout = 10.0,
     log_level: LogLevel = None,
     log_file: LogFile = None,
     log_format: LogFormat = Format.TEXT,
@@ -275,29 +257,18 @@ def proxy(
     console.start(levels, log_file, log_format)
     destination = uri.parse(connect)
     from isthmus.config import proxy_config
-    from isthmus.config.model import ConnectOptions, Keystore, Security
-    from isthmus.config.proxies import parse_proxies
-
-    def store(file: Path | None, **more: Path | None) -> Keystore | None:
-        kind: Literal["PEM", "PKCS12"] = "PEM"
-        if file is not None and file.suffix.lower() in (".p12", ".pfx", ".jks", ".jceks"):
-            kind = "PKCS12"  # or what the content says
-        return Keystore(type=kind, file=file, **more) if file is not None else None
 
     config = proxy_config(
         source,
         destination,
-        connect_options=ConnectOptions(
+        connect_options=connect_options(
+            insecure=insecure,
+            through=through,
+            proxy_credentials=proxy_credentials,
+            credentials=credentials,
             connect_timeout=connect_timeout,
-            verify_server="none" if insecure else "required",
-            authorization_file=credentials,
-            tcp_transport=parse_proxies(through),
-            proxy_credentials_file=proxy_credentials,
         ),
-        security=Security(
-            keystore=store(keystore, key_file=key_file, password_file=password_file),
-            truststore=store(truststore),
-        ),
+        security=security(truststore, keystore, key_file, password_file),
     )
     from isthmus import gateway
 
@@ -308,6 +279,80 @@ def proxy(
             directory=Path.cwd(),
             home=_packaged_home(),
         )
+
+
+@app.command()
+@_reported
+def doctor(
+    address: Annotated[
+        str, typer.Argument(metavar="URI", help="The ws or wss address of a gateway's service.")
+    ],
+    idle: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, max=890, help="Find out whether what is silent so long is cut."
+        ),
+    ] = 0.0,
+    pin: Annotated[
+        str, typer.Option(metavar="SHA256", help="What the server's public key must be, as --json tells it.")
+    ] = "",
+    accept: Annotated[
+        str, typer.Option(metavar="URI", help="Where applications will connect to, in what is recommended.")
+    ] = "tcp://127.0.0.1:2222",
+    seconds: Annotated[
+        float, typer.Option("--time", metavar="SECONDS", min=1, help="How long all but --idle may take.")
+    ] = 60.0,
+    machine: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    truststore: Truststore = None,
+    insecure: Insecure = False,
+    keystore: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificate for a server that asks for one (PEM, PKCS12, JKS)."),
+    ] = None,
+    key_file: KeyFile = None,
+    password_file: PasswordFile = None,
+    through: Through = None,
+    proxy_credentials: ProxyCredentials = None,
+    credentials: Credentials = None,
+    connect_timeout: ConnectTimeout = 10.0,
+    log_level: LogLevel = None,
+) -> int:
+    """Say what stands between this machine and a gateway, and what to do about it.
+
+    Exit code 0: reachable as is. 3: reachable, with warnings. 4: not reachable as is.
+
+        isthmus doctor wss://gw.example.com/ssh
+
+        isthmus doctor wss://gw.example.com/ssh --proxy http://proxy.example.com:3128 --idle 300
+    """
+    console.start(_levels(log_level or ["warn"]))
+    import os
+
+    from isthmus import uri
+
+    destination, source = uri.parse(address), uri.parse(accept)
+    if destination.scheme not in ("ws", "wss"):
+        raise ConfigurationError(f"{destination} is not the address of a WebSocket", hint="ws:// or wss://")
+    if pin and destination.scheme == "ws":
+        raise ConfigurationError("--pin is about the key of TLS, and ws has none", hint="use wss")
+    from isthmus.config import proxy_config
+    from isthmus.doctor.line import Line, check_pin
+    from isthmus.doctor.visit import visit
+
+    options = connect_options(
+        insecure=insecure,
+        through=through,
+        proxy_credentials=proxy_credentials,
+        credentials=credentials,
+        connect_timeout=connect_timeout,
+    )
+    certificates = security(truststore, keystore, key_file, password_file)
+    proxy_config(source, destination, connect_options=options, security=certificates)  # or say what is wrong
+    line = Line(destination, options, certificates, Path.cwd(), os.environ)
+    wanted = check_pin(pin) if pin else ""
+    text, code = visit(line, source, seconds=seconds, idle=idle, pin=wanted, machine=machine)
+    typer.echo(text, nl=False)
+    return code
 
 
 _NOTE_WORDS = {"ERROR": "error", "WARN": "warning", "HINT": "hint"}

@@ -15,7 +15,7 @@ ACCEPT_OPTIONS = (
     "tcp.bind, ssl.bind, tls.bind, ws.bind, wss.bind, http.bind, https.bind, "
     "ws.maximum.message.size, ws.close.timeout, ws.ping.interval, ws.inactivity.timeout, "
     "http.keepalive.timeout, tcp.maximum.outbound.rate, ssl.verify-client, proxy.protocol, "
-    "http.forwarded, span.seal.clients, trusted.sources"
+    "http.forwarded, span.seal.clients, trusted.sources, doctor.probe"
 )
 SERVICE = (
     "name, type, description, accept, connect, properties, accept-options, connect-options, "

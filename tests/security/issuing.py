@@ -60,8 +60,11 @@ def issue(
     end: dt.datetime = NOW + 365 * DAY,
     authority: bool = False,
     key: Key | None = None,
+    more: tuple[x509.ExtensionType, ...] = (),
 ) -> Issued:
-    """Issue a certificate for host names and IP addresses; without `issuer` it is self-signed."""
+    """Issue a certificate for host names and IP addresses, with `more` extensions; without `issuer` it is
+    self-signed.
+    """
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     builder = (
@@ -78,6 +81,8 @@ def issue(
         builder = builder.add_extension(
             x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
         )
+    for extension in more:
+        builder = builder.add_extension(extension, critical=False)
     signer = issuer.key if issuer else key
     return Issued(builder.sign(signer, hashes.SHA256()), key, issuer)
 

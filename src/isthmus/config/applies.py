@@ -12,9 +12,8 @@ def applies(option: str, addresses: Iterable[Address], *, connecting: bool = Fal
 
     An accept's bind is for its own scheme only; `udp.*` for udp; `tcp.*`, and `tcp.bind` where `addresses`
     are connected to (`connecting`), for whatever else goes over the network; `ssl.*` for schemes with TLS,
-    `ws.*` and `span.*` for WebSocket, `http.*` for all that begin with HTTP, `proxy.*` and `trusted.*` as
-    `tcp.*`; the others are for
-    every address.
+    `ws.*`, `span.*` and `doctor.*` for WebSocket, `http.*` for all that begin with HTTP, `proxy.*` and
+    `trusted.*` as `tcp.*`; the others are for every address.
     """
     word, _, rest = option.partition(".")
     if rest == "bind" and not connecting:
@@ -25,7 +24,7 @@ def applies(option: str, addresses: Iterable[Address], *, connecting: bool = Fal
         return any(not address.kind.local and address.scheme != "udp" for address in addresses)
     if word == "ssl":
         return any(address.kind.secure for address in addresses)
-    if word in ("ws", "span"):
+    if word in ("ws", "span", "doctor"):
         return any(address.scheme in ("ws", "wss") for address in addresses)
     if word == "http":
         return any(address.kind.web for address in addresses)

@@ -257,6 +257,8 @@ class AcceptOptions(UdpOptions, EmulationAcceptOptions, SpanOptions):
     """Certificates (PEM) of the keys of which a client must prove one where it seals. None: anybody may."""
     trusted_sources: Networks = Field((), alias="trusted.sources")
     """The balancers in front of this gateway (isthmus)."""
+    doctor_probe: Literal["enabled", "disabled"] = Field("enabled", alias="doctor.probe")
+    """Whether `isthmus doctor` is helped to examine the way here; for ws and wss (isthmus)."""
 
     def bind_for(self, scheme: str) -> Bind | None:
         """Return the bind for accepts of `scheme`; a bind applies to its own scheme only."""
@@ -499,6 +501,10 @@ class GatewayOptions(Section):
     """Failed logins from one address in a minute; then it is told to come later. 0: as many as there are."""
     login_cache_time: Duration = Field(60.0, alias="login.cache.time", ge=0, le=3_600)
     """How long a right password is known again without the work of checking it."""
+    doctor_maximum_probes: Count = Field(8, alias="doctor.maximum.probes", ge=0, le=1_000)
+    """Examinations of the way here that may be under way at once; 0: none (isthmus)."""
+    doctor_maximum_rate: Rate = Field(4 * 1024 * 1024, alias="doctor.maximum.rate")
+    """What all of them together may move, beyond four seconds' worth at once (isthmus)."""
     tls_transport: Literal["aiofastnet", "layer"] = Field("aiofastnet", alias="tls.transport")
     """What speaks TLS for ws, wss, http and https: aiofastnet, or isthmus's own layer over the ssl module."""
 

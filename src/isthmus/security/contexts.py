@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 
 from isthmus.config.model import Keystore, Security, TlsOptions
 from isthmus.errors import KeystoreError
@@ -235,12 +235,18 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 class Certificates:
-    """The certificates an accept can show, as contexts: `first`, and by name where there are `several`."""
+    """The certificates an accept can show, as contexts: `first`, and by name where there are `several`.
 
-    __slots__ = ("_by_name", "first", "several")
+    `fingerprints` are their SHA-256, in hexadecimal.
+    """
 
-    def __init__(self, contexts: Sequence[tuple[Sequence[str], ssl.SSLContext]]) -> None:
+    __slots__ = ("_by_name", "fingerprints", "first", "several")
+
+    def __init__(
+        self, contexts: Sequence[tuple[Sequence[str], ssl.SSLContext]], fingerprints: Sequence[str] = ()
+    ) -> None:
         """Take each context with the names that it is for; where two have the same, the former gets it."""
+        self.fingerprints = tuple(fingerprints)
         self.first = contexts[0][1]
         self.several = len(contexts) > 1
         self._by_name: dict[str, ssl.SSLContext] = {}
@@ -295,7 +301,8 @@ class ServerTls:
             )
             for each in self._loaded.identities
         ]
-        return Certificates(contexts)
+        shown = [each.chain[0].fingerprint(hashes.SHA256()).hex() for each in self._loaded.identities]
+        return Certificates(contexts, shown)
 
 
 class ClientTls:

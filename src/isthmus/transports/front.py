@@ -8,6 +8,7 @@
     a WebSocket, of a realm          a ws accept               401, 403, 429 or 503, until a login is right
     a WebSocket, wrongly             a ws accept               400, 405, 426 or 505, as RFC 6455 4.2.2 says
     a WebSocket over HTTP (/;e/)     a ws accept               as for a WebSocket, with 201 instead of 101
+    a probe                          a ws accept               what `transports.probe` says (doctor.probe)
     anything else                    an http accept above it   whatever that service says
     anything                         neither                   404
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,10 +29,12 @@ from isthmus.config.model import AcceptOptions
 from isthmus.errors import ConnectError
 from isthmus.identity import ANONYMOUS, Identity
 from isthmus.span.frames import SUBPROTOCOL
+from isthmus.transports import probe
 from isthmus.transports.authentication import Authentication, Guard, believed
 from isthmus.transports.base import HttpHandler, Incoming, Origin, Receiver, Transport, peer_name
 from isthmus.transports.cross_site import CrossSite, without_default_port
 from isthmus.transports.keep_alive import IdleLimit
+from isthmus.transports.probe import Probes
 from isthmus.transports.rate import limited
 from isthmus.transports.told import told
 from isthmus.transports.ws import WebSocketTransport
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
     from isthmus.transports.span.accept import SpanAccept
 
 log = logging.getLogger(__name__)
+
+Taken = Callable[[Transport, Identity], None]
 
 _REFUSED = {
     404: "",  # as if the accept were not there
@@ -84,6 +89,13 @@ class WebSocketRoute:
     """After how long idle WebSockets are pinged. None: never."""
     emulation: EmulationAccept | None = None
     """Who takes WebSockets that are emulated over HTTP; None: they are not served here."""
+    probes: Probes | None = None
+    """What examinations of the way here may take. None: there are none."""
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        spoken = () if self.span is None else self.span.subprotocols
+        return spoken if self.probes is None else (*spoken, probe.SUBPROTOCOL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +146,8 @@ class Front:
     """What becomes of the connections of one listening port.
 
     `head_timeout` (seconds) and `maximum_head_size` (bytes) bound what a client can hold before it is known.
-    `bridge` speaks HTTP for the http accepts; None where there are none.
+    `bridge` speaks HTTP for the http accepts; None where there are none. `certificates` tells what TLS shows
+    here (SHA-256 of each), for probes.
     """
 
     def __init__(
@@ -144,8 +157,10 @@ class Front:
         head_timeout: float,
         maximum_head_size: int,
         bridge: HttpBridge | None = None,
+        certificates: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.router = router
+        self.certificates = certificates
         self.head_timeout = head_timeout
         self.maximum_head_size = maximum_head_size
         self.bridge = bridge
@@ -244,16 +259,13 @@ class FirstRequest:
             return
         websocket = router.find_websocket(request.host, request.path)
         if websocket is not None and (_is_meant(request) or self._front.bridge is None):
-            span = websocket.span
-            upgrade = accept_upgrade(request, subprotocols=() if span is None else span.subprotocols)
-            if not websocket.cross_site.allows(request.get("origin"), request.host):
-                raise HandshakeError(403, "pages of other sites may not connect here")
+            upgrade = accept_upgrade(request, subprotocols=websocket.subprotocols)
             if upgrade.subprotocol is None and websocket.options.span_mode == "required":
-                spoken = SUBPROTOCOL if span is None else span.subprotocols[0]
+                spoken = SUBPROTOCOL if websocket.span is None else websocket.span.subprotocols[0]
                 raise HandshakeError(400, f"only {spoken} is spoken here")
-            if self._reader.rest:
-                raise HandshakeError(400, "data before the handshake was answered")
-            _admit(websocket, upgrade, self._end())
+            self._admit(websocket, request, partial(_take, websocket, upgrade))
+        elif (asked := probe.asked_for(request)) is not None and (probed := self._probed(request, asked[0])):
+            self._admit(probed, request, partial(self._answer_probe, probed, request, asked[1]))
         elif self._front.bridge is not None:
             route = router.find_http(request.host, request.path)
             transport = limited(self._end(), None if route is None else route.rate)
@@ -267,19 +279,47 @@ class FirstRequest:
         assert emulation is not None
         again = partial(front.again, route.options.http_keepalive_timeout)
         exchange = Exchange(self._end(), request, self._reader.rest, again)
-        subprotocols = () if route.span is None else route.span.subprotocols
-        emulation.take(exchange, place, partial(_admit, route), front.head_timeout, subprotocols)
+
+        def created(handshake: EmulatedHandshake, transport: Transport) -> None:
+            _admit(route, handshake.request, transport, partial(_take, route, handshake))
+
+        emulation.take(exchange, place, created, front.head_timeout, route.subprotocols)
+
+    def _admit(self, route: WebSocketRoute, request: RequestHead, taken: Taken) -> None:
+        """Give the connection to `taken` when it is known who asks, and that they may."""
+        if not route.cross_site.allows(request.get("origin"), request.host):
+            raise HandshakeError(403, "pages of other sites may not connect here")
+        if self._reader.rest:
+            raise HandshakeError(400, "data before the handshake was answered")
+        _admit(route, request, self._end(), taken)
+
+    def _probed(self, request: RequestHead, path: str) -> WebSocketRoute | None:
+        router, host = self._front.router, request.host
+        route = router.find_websocket(host, path) or router.find_websocket(host, f"{path}/")
+        return route if route is not None and route.probes is not None else None
+
+    def _answer_probe(
+        self, route: WebSocketRoute, request: RequestHead, name: str, transport: Transport, _: Identity
+    ) -> None:
+        assert route.probes is not None
+        client = believed(request.headers, route.options, transport.info("peername"))
+        log.debug("%s: a probe, %s", peer_name(client), name)
+        shown = self._front.certificates()
+        try:
+            probe.answer(
+                name,
+                request,
+                transport,
+                route.probes,
+                client=client,
+                span=route.span is not None,
+                certificates=shown,
+            )
+        except HandshakeError as error:
+            _turn_away(transport, error)
 
     def _refuse(self, error: HandshakeError) -> None:
-        transport = self._end()
-        log.info(
-            "%s: refused with %d: %s",
-            peer_name(transport.info("peername")),
-            error.status,
-            error.reason or "no such path",
-        )
-        transport.write(refusal(error.status, error.reason, error.headers))
-        transport.close()
+        _turn_away(self._end(), error)
 
     def _too_slow(self) -> None:
         self._timer = None
@@ -302,18 +342,37 @@ def _is_meant(request: RequestHead) -> bool:
     return is_upgrade(request) or request.get("sec-websocket-key") is not None
 
 
-def _admit(route: WebSocketRoute, handshake: Handshake, transport: Transport) -> None:
-    """Find out whether the client may come in, and go on if so."""
+def _turn_away(transport: Transport, error: HandshakeError) -> None:
+    log.info(
+        "%s: refused with %d: %s",
+        peer_name(transport.info("peername")),
+        error.status,
+        error.reason or "no such path",
+    )
+    transport.write(refusal(error.status, error.reason, error.headers))
+    transport.close()
+
+
+def _admit(route: WebSocketRoute, request: RequestHead, transport: Transport, taken: Taken) -> None:
+    """Find out whether who asks may come in, and give the connection to `taken` if so."""
     if route.guard is None:
-        _take(route, handshake, transport, ANONYMOUS)
+        taken(transport, ANONYMOUS)
     else:
-        peer = believed(handshake.request.headers, route.options, transport.info("peername"))
-        asking = Authentication(transport, partial(_take, route, handshake))
-        asking.start(route.guard, handshake.request, peer)
+        peer = believed(request.headers, route.options, transport.info("peername"))
+        Authentication(transport, taken).start(route.guard, request, peer)
 
 
 def _take(route: WebSocketRoute, handshake: Handshake, transport: Transport, identity: Identity) -> None:
-    """Give a WebSocket of somebody who may come in to span, or offer it to the service."""
+    """Give a WebSocket of somebody who may come in to span or to a probe, or offer it to the service."""
+    if route.probes is not None and handshake.subprotocol == probe.SUBPROTOCOL:
+        try:
+            talk = probe.talk(route.probes)
+        except HandshakeError as error:
+            _turn_away(transport, error)
+        else:
+            # Without pings: whether the way cuts what is silent is one of the questions.
+            WebSocketIncoming(route, handshake, transport, identity).open(talk, 0.0, None)
+        return
     transport.pause_reading()
     if route.span is not None and handshake.subprotocol is not None:
         opened = _open(handshake, transport)
@@ -362,6 +421,10 @@ class WebSocketIncoming:
         return peer_name(believed(headers, self._route.options, self._transport.info("peername")))
 
     def accept(self, receiver: Receiver) -> None:
+        self.open(receiver, self._route.options.websocket_inactivity_timeout, self._route.idle)
+
+    def open(self, receiver: Receiver, inactivity_timeout: float, idle: IdleLimit | None) -> None:
+        """Answer it; a client that is silent is pinged as these two say."""
         options = self._route.options
         below = _open(self._handshake, self._transport)
         opened = WebSocketTransport(
@@ -369,8 +432,8 @@ class WebSocketIncoming:
             Role.SERVER,
             options.websocket_maximum_message_size,
             options.websocket_close_timeout,
-            options.websocket_inactivity_timeout,
-            self._route.idle,
+            inactivity_timeout,
+            idle,
         )
         if not self._gone:
             below.resume_reading()  # before the receiver is told, which may want to pause

@@ -36,6 +36,7 @@ class HttpConnect:
         self._begun = b""
         self._body: _Body | None = None
         self._connections = 0
+        self._told = False  # who we are
 
     @property
     def slow(self) -> bool:
@@ -101,6 +102,7 @@ class HttpConnect:
             f"User-Agent: isthmus/{__version__}",
             "Proxy-Connection: keep-alive",  # without it old proxies end the connection after a 407
         ]
+        self._told = bool(authorization)
         if authorization:
             lines.append(f"Proxy-Authorization: {authorization}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
@@ -117,7 +119,7 @@ class HttpConnect:
             self._body = _Body(response)
             self.again = not _stays(response)
         else:
-            raise _refusal(response, self._target)
+            raise _refusal(response, self._target, self._told)
 
 
 def _no_http(reason: str) -> Refused:
@@ -129,7 +131,7 @@ def _unauthenticated(error: AuthenticationFailed) -> Refused:
     return Refused(f"it answers 407 Proxy Authentication Required; {error}", hint=error.hint)
 
 
-def _refusal(response: ResponseHead, target: str) -> Refused:
+def _refusal(response: ResponseHead, target: str, told: bool) -> Refused:
     reason = "".join(each for each in response.reason if each.isprintable())[:100]
     what = f"it answers {response.status} {reason or phrase(response.status)}".rstrip()
     host, _, port = target.rpartition(":")
@@ -142,6 +144,8 @@ def _refusal(response: ResponseHead, target: str) -> Refused:
                 hint = f"its rules do not allow {target}: ask for it"
         case 500 | 502 | 503 | 504:
             hint = f"the proxy itself does not reach {host}: check name and port, and who may connect there"
+        case 401 if told:  # tinyproxy
+            hint = "it does not take the user name and password: check them"
         case 401:
             hint = "this is a Web server, not a proxy"
         case status if 300 <= status < 400:
