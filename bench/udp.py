@@ -158,15 +158,23 @@ def memory(count: int) -> float:
             for _ in range(count):
                 client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 clients.append(client)
-                client.settimeout(5)
+                client.settimeout(0.5)
                 client.connect(("127.0.0.1", port))
-                client.send(b"hello")
-                if client.recv(100) != b"hello":
-                    raise SystemExit("bench: a flow does not carry datagrams")
+                begin_flow(client)
             return (proportional_bytes(ends) - before) / count
         finally:
             for client in clients:
                 client.close()
+
+
+def begin_flow(client: socket.socket) -> None:
+    """Make one round trip; more than `udp.maximum.flow.rate` in a second have to ask again."""
+    for _ in range(20):
+        client.send(b"hello")
+        with contextlib.suppress(TimeoutError):
+            if client.recv(100) == b"hello":
+                return
+    raise SystemExit("bench: a flow does not carry datagrams")
 
 
 @contextlib.contextmanager

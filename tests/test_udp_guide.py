@@ -55,6 +55,14 @@ def test_its_configuration_loads(tmp_path: Path) -> None:
     assert service.udp.udp_interface == "eth1"
 
 
+def test_its_service_of_both_loads(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.xml"
+    file.write_text(block("xml"))
+    for service in load(file).config.services:
+        assert service.streams
+        assert service.datagrams
+
+
 def test_each_counter_is_explained() -> None:
     (table,) = (part for part in GUIDE.split("\n## ") if part.startswith("When something is wrong"))
     explained = set(re.findall(r"`([a-z ]+)`", "".join(re.findall(r"\|([^|]*)\|$", table, re.MULTILINE))))

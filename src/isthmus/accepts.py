@@ -9,7 +9,8 @@ ws, http         a `Front`, shared by all accepts of the same port, told apart b
 wss, https       TLS, then the same
 stdio            one `SocketIncoming`, when the gateway starts
 
-A service of datagrams is offered each WebSocket as a `WebSocketFlowIncoming`.
+Over span a WebSocket brings streams, flows, or both, as its service takes them. A plain one is a connection,
+and a flow where its service has nothing but datagrams (`WebSocketFlowIncoming`).
 """
 
 from __future__ import annotations
@@ -35,18 +36,19 @@ from isthmus.transports.base import (
     peer_name,
 )
 from isthmus.transports.cross_site import CrossSite, CrossSiteHttp
+from isthmus.transports.datagrams import Freshness
 from isthmus.transports.forwarded import client_of
 from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
 from isthmus.transports.keep_alive import IdleLimit
 from isthmus.transports.listen import Listening, Quota
 from isthmus.transports.probe import Probes
 from isthmus.transports.span.accept import SpanAccept
-from isthmus.transports.span.limits import Budgets
+from isthmus.transports.span.limits import Budgets, FlowTerms
 from isthmus.transports.span.place import place_of
 from isthmus.transports.stream_socket import PlainStreamSocket
 from isthmus.transports.tcp import TcpTransport
 from isthmus.transports.udp_accept import UdpAccept
-from isthmus.transports.ws_datagrams import Freshness, WebSocketFlowIncoming
+from isthmus.transports.ws_datagrams import WebSocketFlowIncoming
 from isthmus.transports.wse.accept import EmulationAccept
 from isthmus.uri import Address
 
@@ -57,6 +59,9 @@ if TYPE_CHECKING:
     from isthmus.transports.http import HttpBridge
 
 Accepted = Callable[[PlainStreamSocket], None]
+
+_SPARE_FLOWS = 256
+"""A session takes so many flows more than their service, which is to choose the one that ends."""
 
 
 class Begin(Protocol):
@@ -237,18 +242,11 @@ class Accepts:
             idle = IdleLimit(str(address), options.websocket_ping_interval)
             emulation = self._emulation(address, options, cross_site)
             probes = self.probes if options.doctor_probe == "enabled" and self.probes.maximum else None
-            if service.datagrams:
-                flows = _flows(service, running)
-                front.router.websockets.append(
-                    WebSocketRoute(address, options, flows, cross_site, None, guard, idle, emulation, probes)
-                )
-                return
+            span = self._span(address, service, running, guard) if options.span_mode != "never" else None
             stream = cast("StreamService", running)
-            span = self._span(address, options, stream, guard) if options.span_mode != "never" else None
+            plain = _flows(service, running) if _only_flows(service) else stream.incoming
             front.router.websockets.append(
-                WebSocketRoute(
-                    address, options, stream.incoming, cross_site, span, guard, idle, emulation, probes
-                )
+                WebSocketRoute(address, options, plain, cross_site, span, guard, idle, emulation, probes)
             )
             return
         options, http = service.accept_options, cast("HttpService", running)
@@ -263,22 +261,30 @@ class Accepts:
             front.bridge.keep_alive_for(options.http_keepalive_timeout)
 
     def _span(
-        self, address: Address, options: AcceptOptions, service: StreamService, guard: Guard | None
+        self, address: Address, service: Service, running: AnyService, guard: Guard | None
     ) -> SpanAccept:
-        seal = None
+        options, seal = service.accept_options, None
         if options.span_seal_key is not None:
             from isthmus.security.seal import server_context  # with its libraries: only sealing pays
 
             seal = server_context(options.span_seal_key, options.span_seal_clients)
+        offer_flow, terms = None, None
+        if service.datagrams:
+            flows = cast("DatagramService", running)
+            most = service.udp.udp_maximum_flows + _SPARE_FLOWS
+            offer_flow = flows.flow
+            terms = FlowTerms(freshness_of(service), flows.counters, most, service.streams)
         span = SpanAccept(
             address,
             options,
             self._options,
-            service.incoming,
+            None if _only_flows(service) else cast("StreamService", running).incoming,
             quota=self.quota,
             budgets=self.budgets,
             guard=guard,
             seal=seal,
+            offer_flow=offer_flow,
+            flow_terms=terms,
         )
         self.spans.append(span)
         return span
@@ -317,6 +323,10 @@ class Accepts:
         )
         self.bridges.append(bridge)
         return bridge
+
+
+def _only_flows(service: Service) -> bool:
+    return service.datagrams and not service.streams
 
 
 def _flows(service: Service, running: AnyService) -> Callable[[Incoming], None]:

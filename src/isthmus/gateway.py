@@ -22,6 +22,7 @@ from isthmus import __version__
 from isthmus.accepts import Accepts, freshness_of
 from isthmus.config.model import AcceptOptions, ConnectOptions, GatewayConfig, Service
 from isthmus.config.proxies import Credential, Proxy, way_to
+from isthmus.config.traffic import datagram_connect, stream_connect
 from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
 from isthmus.services import TYPES, AnyService, Surroundings
 from isthmus.services.base import HttpService
@@ -32,7 +33,10 @@ from isthmus.transports.credentials import fields_of
 from isthmus.transports.datagrams import DatagramConnector, DatagramCounters
 from isthmus.transports.event_loop import EventLoop
 from isthmus.transports.outgoing import Outgoing
+from isthmus.transports.span.connect import SpanConnector
 from isthmus.transports.span.farewells import farewells_of
+from isthmus.transports.span.flow import SpanFlowConnector
+from isthmus.transports.span.limits import FlowTerms
 from isthmus.transports.stack import connector
 from isthmus.transports.udp_connect import UdpConnector
 from isthmus.transports.ws_datagrams import WebSocketFlowConnector
@@ -70,6 +74,7 @@ class Gateway:
         self._doors: Doors | None = None
         self._running: list[AnyService] = []
         self._connectors: list[Connector] = []
+        self._shared: dict[str, Connector] = {}  # of services whose streams and flows have one session
 
     async def start(self) -> None:
         """Bind every accept, start every service, listen.
@@ -136,6 +141,15 @@ class Gateway:
         return service.model_copy(update={"accept_options": options.model_copy(update=found)})
 
     def _connector(self, service: Service) -> Connector:
+        made = self._shared.get(service.name)
+        if made is None:
+            made = self._make_connector(service)
+            self._connectors.append(made)
+            if service.streams and service.datagrams:
+                self._shared[service.name] = made
+        return made
+
+    def _make_connector(self, service: Service) -> Connector:
         tls = cache(partial(self._client_tls, service))
         anonymous = cache(partial(self._client_tls, service, show=False))
         options = service.connect_options
@@ -145,22 +159,20 @@ class Gateway:
             fields_of(options)  # what is wrong with it is to be known now
         if options.span_seal_key is not None:
             options = options.model_copy(update={"span_seal_key": self._directory / options.span_seal_key})
-        made = connector(
-            service.connects[0],
+        return connector(
+            stream_connect(service),
             options,
             lambda _: tls().current(),
             self.config.options.tls_transport,
             self.accepts.budgets,
             self._outgoing(service, lambda _: anonymous().current()),
         )
-        self._connectors.append(made)
-        return made
 
     def _outgoing(self, service: Service, anonymous: Callable[[ConnectOptions], ssl.SSLContext]) -> Outgoing:
         options = service.connect_options
-        way = way_to(service.connects[0], options, os.environ)
+        way = way_to(stream_connect(service), options, os.environ)
         if way.reason:
-            log.info("%s: %s is reached %s", service.name, service.connects[0], way)
+            log.info("%s: %s is reached %s", service.name, stream_connect(service), way)
         return Outgoing(
             lambda address: way_to(address, options, os.environ),
             self._credentials(service),
@@ -177,12 +189,13 @@ class Gateway:
         return credentials_of(options, self._directory)
 
     def _datagram_connector(self, service: Service, counters: DatagramCounters) -> DatagramConnector:
-        if service.connects[0].kind.datagrams:
-            return UdpConnector(service.connects[0], service.connect_options, counters)
-        # Each flow is a WebSocket of its own: span has none yet.
-        options = service.connect_options.model_copy(update={"span_mode": "never"})
-        plain = service.model_copy(update={"connect_options": options})
-        return WebSocketFlowConnector(self._connector(plain), freshness_of(service), counters)
+        to = datagram_connect(service)
+        if to.kind.datagrams:
+            return UdpConnector(to, service.connect_options, counters)
+        below, freshness = self._connector(service), freshness_of(service)
+        if isinstance(below, SpanConnector):
+            return SpanFlowConnector(below, FlowTerms(freshness, counters, with_streams=service.streams))
+        return WebSocketFlowConnector(below, freshness, counters)
 
     def _standard_finished(self, relay: ProxyRelay) -> None:
         self.failed = relay.error is not None
@@ -216,7 +229,7 @@ class Gateway:
             log.warning(
                 "%s: the certificate of %s is not verified (ssl.verify-server): anybody may pretend to be it",
                 service.name,
-                service.connects[0],
+                stream_connect(service),
             )
         return ClientTls(self._read_stores(), options, verify, show)
 

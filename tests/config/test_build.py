@@ -140,7 +140,7 @@ CASES: list[tuple[str, str, str]] = [
     (
         proxy("\n<connect>tcp://b:1</connect>"),
         ":3: <service/connect>: a second connect, beside line 2; Kaazing would use the first only",
-        "one <connect>; a proxy does not balance",
+        "one <connect>, or one for streams and one that is udp; a proxy does not balance",
     ),
     (
         properties("<connect>tcp://b:1</connect>"),

@@ -328,10 +328,44 @@ def test_datagrams_and_streams_are_not_joined(
     assert "allowed: udp to udp, udp to ws or wss, ws or wss to udp" in problem
 
 
-def test_a_proxy_of_datagrams_takes_no_streams_beside_them(problems_of: Problems) -> None:
-    both = "<accept>ws://localhost:3/</accept>"
-    (problem,) = problems_of(gateway(proxy(both, accept="udp://localhost:1", connect="ws://localhost:2/")))
-    assert "ws://localhost:3/ stands beside a udp accept" in problem
+def test_a_proxy_of_datagrams_takes_streams_beside_them(load_text: Load) -> None:
+    both = "<accept>tcp://localhost:3</accept>"
+    text = gateway(proxy(both, accept="udp://localhost:1", connect="ws://localhost:2/"))
+    (service,) = load_text(text).config.services
+    assert service.datagrams
+    assert service.streams
+    text = gateway(
+        proxy("<connect>udp://localhost:3</connect>", accept="ws://a:1/", connect="tcp://localhost:2")
+    )
+    (service,) = load_text(text).config.services
+    assert service.datagrams
+    assert service.streams
+
+
+def test_a_connect_that_nothing_leads_to_is_refused(problems_of: Problems) -> None:
+    more = "<connect>udp://localhost:3</connect>"
+    (problem,) = problems_of(gateway(proxy(more, accept="tcp://localhost:1", connect="tcp://localhost:2")))
+    assert "no accept of this service leads to udp://localhost:3" in problem
+
+
+@pytest.mark.parametrize("side", ["accept", "connect"])
+def test_streams_beside_datagrams_need_span(side: str, problems_of: Problems) -> None:
+    options = f"<{side}-options><span.mode>never</span.mode></{side}-options>"
+    if side == "accept":
+        text = proxy(
+            options + "<connect>udp://localhost:3</connect>", accept="ws://a:1/", connect="tcp://b:2"
+        )
+    else:
+        text = proxy(options + "<accept>udp://localhost:3</accept>", accept="tcp://b:2", connect="ws://a:1/")
+    (problem,) = problems_of(gateway(text))
+    assert "share a WebSocket, which only span can" in problem
+
+
+def test_who_each_client_is_cannot_be_told_by_a_shared_websocket(problems_of: Problems) -> None:
+    options = "<connect-options><http.forwarded>forwarded</http.forwarded></connect-options>"
+    text = proxy(options + "<accept>udp://localhost:3</accept>", accept="tcp://b:2", connect="ws://a:1/")
+    (problem,) = problems_of(gateway(text))
+    assert "streams and datagrams share one WebSocket of span" in problem
 
 
 def test_datagrams_may_come_both_ways(load_text: Load) -> None:
@@ -372,13 +406,12 @@ def test_the_options_of_flows_are_those_of_the_udp_side(load_text: Load) -> None
 
 
 @pytest.mark.parametrize("side", ["accept", "connect"])
-def test_span_cannot_be_required_of_datagrams(side: str, load_text: Load, problems_of: Problems) -> None:
+def test_span_may_be_required_of_datagrams(side: str, load_text: Load) -> None:
     addresses = ("ws://localhost:1/", "udp://localhost:2")
     accept, connect = addresses if side == "accept" else addresses[::-1]
     options = f"<{side}-options><span.mode>{{}}</span.mode></{side}-options>"
-    load_text(gateway(proxy(options.format("auto"), accept=accept, connect=connect)))
-    (problem,) = problems_of(gateway(proxy(options.format("required"), accept=accept, connect=connect)))
-    assert "span has no flows of datagrams yet" in problem
+    for mode in ("auto", "required", "never"):
+        load_text(gateway(proxy(options.format(mode), accept=accept, connect=connect)))
 
 
 PIN = f"sha256/{'A' * 43}="
@@ -422,12 +455,10 @@ def test_an_accept_seals_what_it_can(problems_of: Problems, options: str, told: 
 
 
 @pytest.mark.parametrize("side", ["accept", "connect"])
-def test_datagrams_are_not_sealed(problems_of: Problems, side: str) -> None:
+def test_datagrams_may_be_sealed(load_text: Load, side: str) -> None:
     if side == "accept":
         options = "<accept-options><span.seal.key>a.pem</span.seal.key></accept-options>"
-        text = gateway(proxy(options, accept="ws://a:1/x", connect="udp://a:2"))
+        load_text(gateway(proxy(options, accept="ws://a:1/x", connect="udp://a:2")))
     else:
         options = f"<connect-options><span.seal.pin>{PIN}</span.seal.pin></connect-options>"
-        text = gateway(proxy(options, accept="udp://a:1", connect="wss://a:2/x"))
-    (problem,) = problems_of(text)
-    assert "which has no flows of datagrams yet" in problem
+        load_text(gateway(proxy(options, accept="udp://a:1", connect="wss://a:2/x")))

@@ -27,7 +27,7 @@ from isthmus.services.flows import FlowService
 
 __all__ = ["event_loop_policy"]
 pytestmark = on_each_loop
-each_way = pytest.mark.parametrize("way", ["udp", "ws", "wss"])
+each_way = pytest.mark.parametrize("way", ["udp", "ws", "wss", "ws plain", "wss plain"])
 LARGEST = 65_507
 
 
@@ -96,6 +96,8 @@ class Tunnel:
 @contextlib.asynccontextmanager
 async def tunnel(way: str, backend: int, *, host: str = HOST, **options: str) -> AsyncIterator[Tunnel]:
     """Carry datagrams to `backend`; options are those of udp, for both gateways."""
+    way, _, plain = way.partition(" ")
+    web = {"span.mode": "never" if plain else "required"}
     values = {f"udp.{name.replace('_', '.')}": value for name, value in options.items()}
     port, web_port = free_port(), free_port()
     shown = f"[{host}]" if ":" in host else host
@@ -107,8 +109,8 @@ async def tunnel(way: str, backend: int, *, host: str = HOST, **options: str) ->
                 yield Tunnel([await stack.enter_async_context(running_flows(config))], port)
                 return
             uri = f"{way}://{HOST}:{web_port}/udp"
-            far = service("proxy", uri, connect, connect_options=values)
-            near = service("proxy", accept, uri, accept_options=values)
+            far = service("proxy", uri, connect, accept_options=web, connect_options=values)
+            near = service("proxy", accept, uri, accept_options=values, connect_options=web)
             secure = way == "wss"
             server = await stack.enter_async_context(
                 running_flows(configuration(far, security=server_security() if secure else None))

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.span.test_reader import Sink
 
-from isthmus.span import Carrier, Limits, Session, Sessions, Stream
+from isthmus.span import Carrier, Flow, Limits, Session, Sessions, Stream
 from isthmus.span import frames as f
 from isthmus.span.frames import Join, Settings, Type
 from isthmus.span.proofs import client_proof
@@ -27,6 +27,9 @@ class Wire:
 
     def output_ready(self) -> None:
         self.told.append(("output",))
+
+    def output_now(self) -> None:
+        self.told.append(("output now",))
 
     def established(self) -> None:
         self.told.append(("established",))
@@ -72,6 +75,20 @@ class Log:
 
     def closed(self, stream: Stream) -> None:
         self.told.append(("closed", stream.id))
+
+    def flow_opened(self, flow: Flow) -> None:
+        self.told.append(("flow_opened", flow.id, flow.origin))
+        if self.accepts:
+            self.session.flows.accept(flow)
+
+    def datagrams(self, flow: Flow, datagrams: list[bytes]) -> None:
+        self.told.append(("datagrams", flow.id, datagrams))
+
+    def flow_ended(self, flow: Flow, code: int, text: str) -> None:
+        self.told.append(("flow_ended", flow.id, code))
+
+    def datagrams_dropped(self, count: int) -> None:
+        self.told.append(("dropped", count))
 
     def carrier_going(self, carrier: Carrier, code: int, seconds: float) -> None:
         self.told.append(("carrier_going", code, seconds))

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import heapq
 import math
+import struct
 from collections.abc import Callable
 from itertools import count
 from random import Random
 
-from isthmus.span import Carrier, Limits, Session, Sessions, Stream
+from isthmus.span import Carrier, Flow, Limits, Session, Sessions, Stream
 from isthmus.websocket.frames import Role
 
 ACCEPT = "wss://gate.example.com/service"
+DATAGRAM = struct.Struct("!IId")
 PATTERN = Random(7).randbytes(65_521)
 BACKLOG = 64 * 1024
 
@@ -97,6 +99,9 @@ class End:
 
     def refused(self, code: int, retry_after: float, text: str) -> None:
         self.refusal = code, retry_after
+
+    def output_now(self) -> None:
+        self.flush()
 
     def close(self, code: int, text: str) -> None:
         self.world.after(0, self.flush)
@@ -188,7 +193,7 @@ class Wire:
                 self.world.after(25.0, end.lose)
 
 
-class Flow:
+class Side:
     """One side of a stream: what it wants to send and what it has seen."""
 
     def __init__(self, stream: Stream, salt: int, total: int, app: App) -> None:
@@ -216,6 +221,43 @@ class Flow:
             session.write_eof(self.stream)
 
 
+class Talk:
+    """One side of a flow of datagrams: each says which it is and when it was sent."""
+
+    def __init__(self, flow: Flow, app: App) -> None:
+        self.flow = flow
+        self.app = app
+        self.sent = 0
+        self.came: set[int] = set()
+        self.over = False
+        self.latest = 0.0
+
+    def send(self, size: int = 0, count: int = 1) -> None:
+        if self.over:
+            return
+        now = self.app.world.now
+        datagrams = []
+        for _ in range(count):
+            body = expected(self.sent, self.flow.id, size)
+            datagrams.append(DATAGRAM.pack(self.sent, self.flow.id, now) + body)
+            self.sent += 1
+        self.app.session.flows.send(self.flow, datagrams, now)
+
+    def receive(self, data: bytes) -> None:
+        assert not self.over
+        number, flow, when = DATAGRAM.unpack_from(data)
+        assert flow == self.flow.id
+        assert number not in self.came, "a datagram came twice"
+        assert data[DATAGRAM.size :] == expected(number, flow, len(data) - DATAGRAM.size)
+        self.came.add(number)
+        self.latest = max(self.latest, self.app.world.now - when)
+
+    def end(self) -> None:
+        if not self.over:
+            self.over = True
+            self.app.session.flows.end(self.flow)
+
+
 class App:
     """The application on one side: its handler, and the checks of what it is told."""
 
@@ -223,7 +265,9 @@ class App:
         self.world = world
         self.side = side
         self.session: Session
-        self.flows: dict[int, Flow] = {}
+        self.flows: dict[int, Side] = {}
+        self.talks: dict[int, Talk] = {}
+        self.dropped = 0
         self.ends: list[tuple[int, str]] = []
         self.answer = 0  # bytes that an accepted stream sends
         self.refuse = 0.0  # the share of streams that are reset instead of accepted
@@ -235,9 +279,9 @@ class App:
     def chunk(self) -> int:
         return self.world.random.choice(self.chunk_sizes)
 
-    def open(self, total: int) -> Flow:
+    def open(self, total: int) -> Side:
         stream = self.session.open(origin="203.0.113.9:1234")
-        flow = Flow(stream, stream.id * 2 + self.side, total, self)
+        flow = Side(stream, stream.id * 2 + self.side, total, self)
         self.flows[stream.id] = flow
         flow.write()
         return flow
@@ -245,14 +289,14 @@ class App:
     def stream_opened(self, stream: Stream) -> None:
         assert stream.id not in self.flows, "opened twice"
         assert stream.origin == "203.0.113.9:1234"
-        flow = Flow(stream, stream.id * 2 + self.side, self.answer, self)
+        flow = Side(stream, stream.id * 2 + self.side, self.answer, self)
         self.flows[stream.id] = flow
         if self.dial_time:
             self.world.after(self.dial_time, lambda: self._accept(flow))
         else:
             self._accept(flow)
 
-    def _accept(self, flow: Flow) -> None:
+    def _accept(self, flow: Side) -> None:
         if flow.over:
             return
         if self.world.random.random() < self.refuse:
@@ -261,7 +305,7 @@ class App:
         self.session.accept(flow.stream)
         flow.write()
 
-    def reset_flow(self, flow: Flow) -> None:
+    def reset_flow(self, flow: Side) -> None:
         if not flow.over:
             flow.reset_here = flow.over = True
             self.session.reset(flow.stream, 1, "refused")
@@ -287,12 +331,12 @@ class App:
         else:
             self.consume(flow, size)
 
-    def consume(self, flow: Flow, size: int) -> None:
+    def consume(self, flow: Side, size: int) -> None:
         if not flow.over:
             flow.unread -= size
             self.session.consumed(flow.stream, size)
 
-    def resume_reading(self, flow: Flow) -> None:
+    def resume_reading(self, flow: Side) -> None:
         self.stalled.discard(flow.stream.id)
         self.consume(flow, flow.unread)
 
@@ -319,6 +363,29 @@ class App:
         assert flow.eof
         assert flow.sent == flow.total
         flow.over = flow.whole = True
+
+    def talk(self) -> Talk:
+        """Open a flow."""
+        flow = self.session.flows.open("203.0.113.9:1234")
+        self.talks[flow.id] = talk = Talk(flow, self)
+        return talk
+
+    def flow_opened(self, flow: Flow) -> None:
+        assert flow.id not in self.talks, "opened twice"
+        assert flow.origin == "203.0.113.9:1234"
+        self.talks[flow.id] = Talk(flow, self)
+        self.session.flows.accept(flow)
+
+    def datagrams(self, flow: Flow, datagrams: list[bytes]) -> None:
+        for data in datagrams:
+            self.talks[flow.id].receive(data)
+
+    def flow_ended(self, flow: Flow, code: int, text: str) -> None:
+        assert not self.talks[flow.id].over
+        self.talks[flow.id].over = True
+
+    def datagrams_dropped(self, count: int) -> None:
+        self.dropped += count
 
     def carrier_going(self, carrier: Carrier, code: int, seconds: float) -> None:
         pass
@@ -407,7 +474,7 @@ class Net:
 
         self.world.after(self.latency, connected)
 
-    def flows(self) -> list[Flow]:
+    def flows(self) -> list[Side]:
         return [*self.client.flows.values(), *self.server.flows.values()]
 
     def run(self, until: Callable[[], bool], seconds: float, check: Callable[[], None] | None = None) -> None:

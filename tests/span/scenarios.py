@@ -8,7 +8,8 @@ from random import Random
 from tests.span.link import BACKLOG, App, Net
 
 from isthmus.span import Limits, Session
-from isthmus.span.limits import GUARANTEED_WINDOW, LARGEST_STORE, MAXIMUM_PIECES
+from isthmus.span.frames import MAXIMUM_DATAGRAM
+from isthmus.span.limits import GUARANTEED_WINDOW, LARGEST_STORE, MAXIMUM_PIECES, OVERHEAD
 
 LARGEST_WRITE = 70_000
 SMALL = Limits(receive_budget=300_000, send_budget=300_000, maximum_streams=20)
@@ -35,6 +36,13 @@ def check_bounds(session: Session) -> None:
     assert borrowed <= session.receive_budget.used <= session.receive_budget.size
     assert session.send_budget.used == stored
     assert stored <= limits.send_budget + LARGEST_WRITE * len(streams)
+    flows = session.flows
+    assert flows.count_of_peer <= limits.maximum_flows
+    assert flows.waiting == sum(flow.size for flow in flows.table.values())
+    assert flows.waiting <= limits.flows_pending
+    assert all(
+        flow.size <= max(limits.flow_pending, MAXIMUM_DATAGRAM + OVERHEAD) for flow in flows.table.values()
+    )
     assert len(session.unanswered) <= len(streams)
     assert len(session.outbox.pending) <= len(streams)
     assert len(session.outbox.scheduler) <= len(streams)

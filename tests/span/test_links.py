@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from tests.span.link import Flow, Net, expected
+from tests.span.link import Net, Side, expected
 
 from isthmus.span import Limits
 from isthmus.span.limits import GUARANTEED_WINDOW, MIB
@@ -19,12 +19,12 @@ def joined(carriers: int, rate: float, latency: float, limits: Limits | None = N
     return net
 
 
-def received(net: Net, flow: Flow) -> int:
+def received(net: Net, flow: Side) -> int:
     other = net.server.flows.get(flow.stream.id)
     return other.received if other is not None else 0
 
 
-def speed(net: Net, flow: Flow, after: int, size: int) -> float:
+def speed(net: Net, flow: Side, after: int, size: int) -> float:
     """Return at how many bytes a second a flow moves its `size` bytes behind the first `after`."""
     net.run(lambda: received(net, flow) >= after, 300)
     start = net.world.now
@@ -65,7 +65,7 @@ def test_a_slow_carrier_holds_no_quick_one_up() -> None:
 
 def keystrokes(net: Net, count: int, every: float) -> float:
     """Return the median time from here to the server of small messages on a stream of their own."""
-    flow = Flow(net.session.open("203.0.113.9:1234"), 0, 1 << 30, net.client)
+    flow = Side(net.session.open("203.0.113.9:1234"), 0, 1 << 30, net.client)
     flow.salt = 2 * flow.stream.id
     net.client.flows[flow.stream.id] = flow
     times = []

@@ -38,12 +38,17 @@ class Sink:
     def ack_received(self, stream: int, received: int, limit: int) -> None:
         self.seen.append((Type.ACK, stream, received, limit))
 
+    def datagram_received(self, flow: int, data: bytes) -> None:
+        self.seen.append((Type.DATAGRAM, flow, data))
+
     def frame_received(self, kind: int, stream: int, payload: bytes) -> None:
         if kind in (Type.HELLO, Type.NEW):
             frames.parse_hello(payload)
         elif kind == Type.OPEN:
             frames.parse_open(payload)
-        elif kind == Type.RESET:
+        elif kind == Type.FLOW:
+            frames.parse_flow(payload)
+        elif kind in (Type.RESET, Type.ENDED):
             frames.parse_reset(payload)
         elif kind == Type.GOAWAY:
             frames.parse_goaway(payload)

@@ -11,7 +11,7 @@ _NAMESPACE = "http://xmlns.kaazing.com/gateway-config/excalibur"
 
 def service(
     accepts: str | Sequence[str],
-    connect: str = "",
+    connect: str | Sequence[str] = "",
     *,
     kind: str = "proxy",
     properties: Mapping[str, object] | None = None,
@@ -21,8 +21,8 @@ def service(
     """Return one `<service>`."""
     accepts = [accepts] if isinstance(accepts, str) else accepts
     lines = [_element("accept", accept) for accept in accepts]
-    if connect:
-        lines.append(_element("connect", connect))
+    connects = [connect] if isinstance(connect, str) else connect
+    lines += [_element("connect", each) for each in connects if each]
     lines.append(_element("type", kind))
     lines.append(_section("properties", properties))
     lines.append(_section("accept-options", accept_options))

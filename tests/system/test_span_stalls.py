@@ -75,7 +75,7 @@ async def test_readers_that_stall_stop_nobody_else(
             # With the budget spent a stream has its 64 KiB, and no more.
             assert beside[1] >= before[1] / 20
             # 64 KiB of window or store are each stream's own, and one read of its application; the budgets
-            # are for all (docs/span.md section 7, docs/flow.md).
+            # are for all (docs/span.md section 8, docs/flow.md).
             each = (64 + 256) * KIB
             for gateway, growth in zip(("client", "server"), grown, strict=True):
                 assert growth <= 1.25 * (BUDGET + STALLED * each), gateway

@@ -19,12 +19,11 @@ from tests.websocket.recorder import KEY, cut, cuts, frame
 from tests.websocket.recorder import Recorder as Frames
 
 from isthmus.errors import ConnectError
-from isthmus.transports.datagrams import MAXIMUM_DATAGRAM, DatagramCounters
+from isthmus.transports.datagrams import MAXIMUM_DATAGRAM, DatagramCounters, Freshness
 from isthmus.transports.ws import WebSocketTransport
 from isthmus.transports.ws_datagrams import (
     GIVE_UP_MILLISECONDS,
     UNSENT_IN_KERNEL,
-    Freshness,
     WebSocketDatagrams,
     WebSocketFlowConnector,
     WebSocketFlowIncoming,

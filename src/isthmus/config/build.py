@@ -279,10 +279,17 @@ class Builder:
             self.document.wrong(
                 node, "a proxy service needs a connect: where its traffic goes", "one <connect>"
             )
-        else:
+        elif not self.streams_and_datagrams(connects):
             for extra in connects[1:]:
                 what = f"a second connect, beside line {connects[0].line}; Kaazing would use the first only"
-                self.document.wrong(extra, what, "one <connect>; a proxy does not balance")
+                allowed = "one <connect>, or one for streams and one that is udp; a proxy does not balance"
+                self.document.wrong(extra, what, allowed)
+
+    @staticmethod
+    def streams_and_datagrams(connects: list[Node]) -> bool:
+        """Whether these are two, one for each."""
+        datagrams = [str(node.value).startswith("udp:") for node in connects]
+        return sorted(datagrams) == [False, True]
 
     def addresses(self, nodes: list[Node], key: tuple[str | int, ...]) -> tuple[Address, ...]:
         found: list[Address] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from isthmus.config.model import Bind, ProxyProperties, Service
 from isthmus.config.service_types import SERVICE_TYPES
+from isthmus.config.traffic import joins, leads_to
 from isthmus.errors import Problem
 from isthmus.uri import Address
 
@@ -164,23 +165,28 @@ def _trust(service: Service, index: int, file: str, lines: Lines) -> Iterator[Pr
 
 
 def _datagrams(service: Service, index: int, file: str, lines: Lines) -> Iterator[Problem]:
-    """A proxy carries datagrams or streams: they cannot be joined."""
+    """Datagrams are joined to datagrams and streams to streams; beside each other they need span."""
     properties = service.properties
     if not service.datagrams or not isinstance(properties, ProxyProperties):
         return
-    for connect in service.connects:
-        for place, accept in enumerate(service.accepts):
-            pair = accept.scheme, connect.scheme
-            if "udp" in pair and all(scheme in ("udp", "ws", "wss") for scheme in pair):
-                continue
-            what = (
-                f"{accept} cannot be joined to {connect}: datagrams and byte streams are different things"
-                if "udp" in pair
-                else f"{accept} stands beside a udp accept: a proxy carries datagrams or streams, not both"
-            )
-            allowed = "udp to udp, udp to ws or wss, ws or wss to udp; one service for each kind of traffic"
-            line = line_of(lines, "service", index, "accept", place)
-            yield Problem(file, line, "service/accept", what, allowed)
+    for place, accept in enumerate(service.accepts):
+        if any(joins(accept, connect) for connect in service.connects):
+            continue
+        what = (
+            f"{accept} cannot be joined to {service.connects[0]}: "
+            "datagrams and byte streams are different things"
+        )
+        allowed = "udp to udp, udp to ws or wss, ws or wss to udp; streams to anything but udp"
+        line = line_of(lines, "service", index, "accept", place)
+        yield Problem(file, line, "service/accept", what, allowed)
+    for place, connect in enumerate(service.connects):
+        if len(service.connects) > 1 and not leads_to(service, connect):
+            line = line_of(lines, "service", index, "connect", place)
+            what = f"no accept of this service leads to {connect}"
+            yield Problem(file, line, "service/connect", what, "leave it out, or accept that kind of traffic")
+    if service.streams:
+        yield from _streams_beside_datagrams(service, index, file, lines)
+        return
     for name, value in (
         ("connect.strategy", properties.connect_strategy not in (None, "immediate")),
         ("prepared.connection.count", properties.prepared_connection_count),
@@ -190,14 +196,28 @@ def _datagrams(service: Service, index: int, file: str, lines: Lines) -> Iterato
             line = line_of(lines, "service", index, "properties", name)
             what = f"{name} means nothing for datagrams: a flow begins with its first one"
             yield Problem(file, line, f"service/properties/{name}", what, "leave it out")
-    for section, options in (
-        ("accept-options", service.accept_options),
-        ("connect-options", service.connect_options),
-    ):
-        if options.span_mode == "required":
+
+
+def _streams_beside_datagrams(service: Service, index: int, file: str, lines: Lines) -> Iterator[Problem]:
+    """A plain WebSocket does not say which of the two it carries."""
+    sides = (
+        ("accept-options", service.accepts, service.accept_options),
+        ("connect-options", service.connects, service.connect_options),
+    )
+    for section, addresses, options in sides:
+        if not any(each.scheme in ("ws", "wss") for each in addresses):
+            continue
+        if options.span_mode == "never":
             line = line_of(lines, "service", index, section, "span.mode")
-            what = "span has no flows of datagrams yet: each has a WebSocket of its own"
-            yield Problem(file, line, f"service/{section}/span.mode", what, "auto or never")
+            what = "streams and datagrams of one service share a WebSocket, which only span can"
+            yield Problem(file, line, f"service/{section}/span.mode", what, "auto or required")
+    told = service.connect_options
+    for name, value in (("proxy.protocol", told.proxy_protocol), ("http.forwarded", told.http_forwarded)):
+        if value != "none" and any(each.scheme in ("ws", "wss") for each in service.connects):
+            line = line_of(lines, "service", index, "connect-options", name)
+            what = f"{name} tells of each client, and streams and datagrams share one WebSocket of span"
+            allowed = "leave it out: span tells of each stream and flow by itself"
+            yield Problem(file, line, f"service/connect-options/{name}", what, allowed)
 
 
 def _sealing(service: Service, index: int, file: str, lines: Lines) -> Iterator[Problem]:
@@ -212,8 +232,6 @@ def _sealing(service: Service, index: int, file: str, lines: Lines) -> Iterator[
         what = allowed = ""
         if mode == "never":
             what, allowed = f"{name} seals span, and span.mode is never", "span.mode auto or required"
-        elif service.datagrams:
-            what, allowed = f"{name} seals span, which has no flows of datagrams yet", "leave it out"
         elif section == "connect-options" and connecting.tells_origin:
             what = f"{name} seals span, and http.forwarded or proxy.protocol keep from it"
             allowed = "one of them; span tells of each stream's client by itself"

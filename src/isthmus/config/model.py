@@ -33,7 +33,7 @@ from isthmus.errors import UriError
 from isthmus.uri import Address
 
 MAXIMUM_CARRIERS = 16
-"""WebSockets that one span session may have (docs/span.md section 7)."""
+"""WebSockets that one span session may have (docs/span.md section 8)."""
 
 
 def _address(value: Any) -> Address:
@@ -434,8 +434,15 @@ class Service(Section):
 
     @property
     def datagrams(self) -> bool:
-        """Whether a proxy carries datagrams and not streams: then each of its WebSockets is a flow."""
+        """Whether a proxy carries datagrams; without streams, each plain WebSocket of it is a flow."""
         return self.type == "proxy" and any(each.kind.datagrams for each in (*self.accepts, *self.connects))
+
+    @property
+    def streams(self) -> bool:
+        """Whether a proxy carries streams."""
+        return self.type == "proxy" and all(
+            any(not each.kind.datagrams for each in side) for side in (self.accepts, self.connects)
+        )
 
     @property
     def udp(self) -> UdpOptions:

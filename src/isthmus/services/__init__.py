@@ -15,6 +15,7 @@ from isthmus.services.base import DatagramService, HttpService, StreamService
 from isthmus.services.echo import EchoService
 from isthmus.services.flows import FlowService
 from isthmus.services.proxy import ProxyService
+from isthmus.services.streams_and_flows import StreamsAndFlows
 from isthmus.transports.base import Connector
 from isthmus.transports.datagrams import DatagramConnector, DatagramCounters
 
@@ -33,11 +34,14 @@ class Surroundings:
     """Makes what makes the far sides of a service's flows."""
 
 
-def _proxy(service: Service, around: Surroundings) -> ProxyService | FlowService:
-    if service.datagrams:
-        counters = DatagramCounters()
-        return FlowService(service, around.datagram_connector(service, counters), counters)
-    return ProxyService(service, around.connector(service))
+def _proxy(service: Service, around: Surroundings) -> ProxyService | FlowService | StreamsAndFlows:
+    streams = ProxyService(service, around.connector(service)) if service.streams else None
+    if not service.datagrams:
+        assert streams is not None
+        return streams
+    counters = DatagramCounters()
+    flows = FlowService(service, around.datagram_connector(service, counters), counters)
+    return flows if streams is None else StreamsAndFlows(streams, flows)
 
 
 def _echo(service: Service, around: Surroundings) -> EchoService:

@@ -4,6 +4,7 @@ cimport cython
 cdef class Carrier
 
 from isthmus.span cimport incoming, outgoing
+from isthmus.span.flows cimport Flows
 from isthmus.span.message cimport Message
 from isthmus.span.pacing cimport Pacing
 from isthmus.span.reader cimport FrameReader
@@ -60,7 +61,15 @@ cdef class Carrier:
     cpdef wake(self)
     cpdef data_received(self, unsigned int stream, unsigned long long offset, data)
     cpdef ack_received(self, unsigned int stream, unsigned long long received, unsigned long long limit)
+    cpdef datagram_received(self, unsigned int flow, bytes data)
+
+    cpdef ping_if_due(self, double now)
+
+    @cython.locals(pacing=Pacing, since=double)
     cpdef double stalls_at(self)
+    cpdef double next_deadline(self, double handshake_timeout, double ping_deadline)
+
+    cpdef bint good_for_flows(self)
 
     cpdef delivered(self, long long size, double now)
 

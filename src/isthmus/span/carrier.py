@@ -52,12 +52,17 @@ _CLOSED = Phase.CLOSED
 
 class CarrierHandler(Protocol):
     """What a carrier tells the transport that drives it. None of these calls may come back into the engine,
-    except `established`, which may use the session."""
+    except `established`, which may use the session, and `output_now`."""
 
     def output_ready(self) -> None:
         """Call `data_to_send` soon, until it gives nothing: there is something to send.
 
         It is said once, and again after the next call to `data_to_send`.
+        """
+
+    def output_now(self) -> None:
+        """Call `data_to_send` at once, until it gives nothing or the connection has enough: what is not taken
+        now is dropped.
         """
 
     def established(self) -> None:
@@ -188,6 +193,9 @@ class Carrier:
             self.reader.receive(data, final)
         except SpanError as error:
             self.fail(error)
+        session = self.session
+        if session is not None:
+            session.flows.deliver()
 
     def text_received(self, now: float) -> None:
         """Take note of a text message, which is an error."""
@@ -245,10 +253,14 @@ class Carrier:
         self.wake()
 
     def answer(self, stream: int, frame: bytes) -> None:
-        """Queue the answer to a frame of a stream that is forgotten, once for each stream."""
+        """Queue the answer to a frame of a stream that is forgotten, once for each stream.
+
+        That of a flow has its id below 0.
+        """
         assert self.session is not None
         self.answers[stream] = frame
-        if len(self.answers) > 2 * self.session.limits.maximum_streams + SPARE_ANSWERS:
+        limits = self.session.limits
+        if len(self.answers) > 2 * (limits.maximum_streams + limits.maximum_flows) + SPARE_ANSWERS:
             self.session.counters.carriers_flooded += 1
             self.close(1008, "the peer does not read the answers to what it asks")
         else:
@@ -304,6 +316,13 @@ class Carrier:
         assert self.session is not None
         incoming.ack_received(self.session, self, stream, received, limit)
 
+    def datagram_received(self, flow: int, data: bytes) -> None:
+        """Take a DATAGRAM; called by the reader."""
+        if self.phase is not _LIVE:
+            raise wrong("DATAGRAM before STATE")
+        assert self.session is not None
+        self.session.flows.datagram_received(self, flow, data)
+
     def frame_received(self, kind: int, stream: int, payload: bytes) -> None:
         """Take any other frame; called by the reader."""
         if self.phase is _HANDSHAKE:
@@ -335,6 +354,12 @@ class Carrier:
             self.session.counters.pings_sent += 1
         self.send(frame(Type.PING, 0, self._pings.to_bytes(8, "big")))
 
+    def ping_if_due(self, now: float) -> None:
+        """Send a PING if the last went some time ago: nothing else tells whether datagrams arrive."""
+        if now - self._round_trip_at > _ROUND_TRIP_EVERY:
+            self.now = now
+            self.ping()
+
     def _pong_received(self, payload: bytes) -> None:
         if payload == self._pings.to_bytes(8, "big"):
             self.measured_round_trip(self.now - self._ping_sent)
@@ -347,7 +372,7 @@ class Carrier:
 
     def next_deadline(self, handshake_timeout: float, ping_deadline: float) -> float:
         """Return when `check` has something to do."""
-        if self.phase == Phase.HANDSHAKE:
+        if self.phase is _HANDSHAKE:
             return self.opened_at + handshake_timeout
         session = self.session
         if self.pinged or session is None:
@@ -371,12 +396,23 @@ class Carrier:
             self.ping()
 
     def stalls_at(self) -> float:
-        """Return when what is in flight here has waited in silence for too long, infinity for never."""
+        """Return when what is in flight here, or a PING beside flows, has waited in silence for too long,
+        infinity for never.
+        """
         pacing = self.pacing
-        if pacing.in_flight == 0 or self.stalled or self.phase is not _LIVE:
+        if self.stalled or self.phase is not _LIVE:
             return math.inf
-        since = max(self.heard, pacing.flying_since)
+        if pacing.in_flight:
+            since = max(self.heard, pacing.flying_since)
+        elif self.pinged and self.session is not None and len(self.session.flows.table):
+            since = max(self.heard, self._ping_sent)
+        else:
+            return math.inf
         return since + max(_LEAST_STALL, 2 * pacing.smoothed) + _ANSWER_WITHIN
+
+    def good_for_flows(self) -> bool:
+        """Whether datagrams may go here: they need not wait for the peer's STATE."""
+        return (self.phase is _LIVE or self.phase is _EXCHANGE) and not self.draining and not self.stalled
 
     def delivered(self, size: int, now: float) -> None:
         """Note that so much of what went out here was acknowledged."""

@@ -20,6 +20,16 @@ class Counters:
     bytes_twice: int = 0  # received, and held already
     writes_blocked: int = 0  # times that the application had to wait
     streams_scattered: int = 0  # times that data waited because of too many ranges to tell apart
+    flows_opened_by_us: int = 0
+    flows_opened_by_peer: int = 0
+    flows_overloaded: int = 0  # flows of the peer refused: their limit is reached, or nobody takes any
+    flows_ended_by_peer: int = 0
+    datagrams_sent: int = 0
+    datagrams_received: int = 0
+    datagrams_late: int = 0  # dropped: waited for longer than they may
+    datagrams_overflowed: int = 0  # dropped: more waited than may
+    datagrams_unsent: int = 0  # dropped: waited when their flow ended
+    datagrams_forgotten: int = 0  # frames for a flow that has ended, or never was
     frames_forgotten: int = 0  # for a stream that is forgotten
     acks_sent: int = 0
     pings_sent: int = 0

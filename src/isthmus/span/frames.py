@@ -36,6 +36,10 @@ class Type(IntEnum):
     RESET = 0x14
     ACK = 0x15
     CLOSED = 0x16
+    DATAGRAM = 0x17
+    FLOW = 0x18
+    FLOWING = 0x19
+    ENDED = 0x1A
     PING = 0x20
     PONG = 0x21
     GOAWAY = 0x22
@@ -71,6 +75,7 @@ class Settings(NamedTuple):
     maximum_message: int = 65_552
     maximum_streams: int = 10_000
     grace: int = 300_000
+    maximum_flows: int = 0
 
 
 class Hello(NamedTuple):
@@ -122,6 +127,10 @@ class Entry(NamedTuple):
 HEADER_SIZE = 8
 DATA_HEADER_SIZE = 16
 LEAST_MAXIMUM_MESSAGE = 65_552
+LEAST_WITH_FLOWS = 65_800
+"""The least maximum_message of a side that takes flows: a FLOW is never cut."""
+MAXIMUM_DATAGRAM = 65_527
+MAXIMUM_FIELDS = 256  # of a FLOW
 MAXIMUM_TEXT = 200
 MAXIMUM_ORIGIN = 64
 ENTRIES_PER_STATE = 2_000
@@ -153,6 +162,10 @@ _SIZES: dict[int, tuple[int, int]] = {
     Type.RESET: (2, 2 + MAXIMUM_TEXT),
     Type.ACK: (16, 16),
     Type.CLOSED: (0, 0),
+    Type.DATAGRAM: (0, MAXIMUM_DATAGRAM),
+    Type.FLOW: (2, 2 + MAXIMUM_FIELDS + MAXIMUM_DATAGRAM),
+    Type.FLOWING: (0, 0),
+    Type.ENDED: (2, 2 + MAXIMUM_TEXT),
     Type.PING: (8, 8),
     Type.PONG: (8, 8),
     Type.GOAWAY: (11, 11),
@@ -162,6 +175,7 @@ SHORTEST = [_SIZES[kind][0] if kind in _SIZES else -1 for kind in range(256)]
 LONGEST = [_SIZES[kind][1] if kind in _SIZES else -1 for kind in range(256)]
 OF_HANDSHAKE = frozenset(range(Type.HELLO, Type.REFUSED + 1))
 
+_HEADER = struct.Struct(">Q")
 _DATA_HEADER = struct.Struct(">QQ")
 _ACK_FRAME = struct.Struct(">QQQ")
 _JOIN = struct.Struct(">16s16sBI16s32s")
@@ -175,7 +189,7 @@ _ENTRY = struct.Struct(">IBQQ")
 
 def header(kind: int, stream: int, length: int) -> bytes:
     """Return the header of a frame with `length` bytes of payload."""
-    return (kind << 56 | length << 32 | stream).to_bytes(8, "big")
+    return _HEADER.pack(kind << 56 | length << 32 | stream)
 
 
 def data_header(stream: int, offset: int, length: int) -> bytes:
@@ -255,6 +269,22 @@ def closed(stream: int) -> bytes:
     return header(Type.CLOSED, stream, 0)
 
 
+def flow_header(flow: int, origin: str, length: int) -> bytes:
+    """Return what stands before the `length` bytes of a datagram in a FLOW; `origin` as for `open_stream`."""
+    fields = _field(0x01, _cut(origin, MAXIMUM_ORIGIN)) if origin else b""
+    return header(Type.FLOW, flow, 2 + len(fields) + length) + len(fields).to_bytes(2, "big") + fields
+
+
+def flowing(flow: int) -> bytes:
+    """Return FLOWING."""
+    return header(Type.FLOWING, flow, 0)
+
+
+def ended(flow: int, code: int, text: str = "") -> bytes:
+    """Return ENDED. A text that is too long is cut."""
+    return frame(Type.ENDED, flow, code.to_bytes(2, "big") + _cut(text))
+
+
 def ping(payload: bytes) -> bytes:
     """Return PING with its 8 bytes."""
     return frame(Type.PING, 0, payload)
@@ -287,7 +317,8 @@ def state(opened_below: int, next_stream: int, entries: Sequence[Entry]) -> list
 
 
 def _settings_fields(settings: Settings) -> bytes:
-    return b"".join(_field(number, value.to_bytes(4, "big")) for number, value in enumerate(settings, 1))
+    told = settings if settings.maximum_flows else settings[:3]  # 0 is what saying nothing means
+    return b"".join(_field(number, value.to_bytes(4, "big")) for number, value in enumerate(told, 1))
 
 
 def _field(number: int, value: bytes) -> bytes:
@@ -308,15 +339,17 @@ def wrong(text: str) -> SpanError:
 
 def parse_hello(payload: bytes) -> Hello:
     """Return what a HELLO or NEW says; raises SpanError."""
-    fields = _parse_fields(payload[16:], {0x01: (4, 4), 0x02: (4, 4), 0x03: (4, 4), 0x80: (0, 0)})
+    fields = _parse_fields(payload[16:], {**dict.fromkeys(range(1, 5), (4, 4)), 0x80: (0, 0)})
     default = Settings()
     values = [
         int.from_bytes(fields[number], "big") if number in fields else default[number - 1]
-        for number in (1, 2, 3)
+        for number in (1, 2, 3, 4)
     ]
     settings = Settings(*values)
     if settings.maximum_message < LEAST_MAXIMUM_MESSAGE:
         raise wrong(f"the peer takes messages of {settings.maximum_message} bytes only")
+    if settings.maximum_flows and settings.maximum_message < LEAST_WITH_FLOWS:
+        raise wrong(f"the peer takes flows, and messages of {settings.maximum_message} bytes only")
     return Hello(payload[:16], settings, 0x80 in fields)
 
 
@@ -347,8 +380,19 @@ def parse_open(payload: bytes) -> tuple[int, str]:
 
 
 def parse_reset(payload: bytes) -> tuple[int, str]:
-    """Return code and text of a RESET; raises SpanError."""
+    """Return code and text of a RESET or ENDED; raises SpanError."""
     return int.from_bytes(payload[:2], "big"), _text(payload[2:])
+
+
+def parse_flow(payload: bytes) -> tuple[str, bytes]:
+    """Return origin and datagram of a FLOW; raises SpanError."""
+    end = 2 + int.from_bytes(payload[:2], "big")
+    if end > len(payload):
+        raise wrong("the fields of a FLOW are longer than it")
+    if end > 2 + MAXIMUM_FIELDS or len(payload) - end > MAXIMUM_DATAGRAM:
+        raise wrong("a FLOW has more fields, or a longer datagram, than it may")
+    fields = _parse_fields(payload[2:end], {0x01: (0, MAXIMUM_ORIGIN)})
+    return _text(fields.get(0x01, b"")), payload[end:]
 
 
 def parse_goaway(payload: bytes) -> Goaway:

@@ -18,7 +18,8 @@ NONCE_SIZE = 16
 
 def settings_of(limits: Limits) -> Settings:
     """Return what HELLO and NEW say of these limits."""
-    return Settings(limits.maximum_message, limits.maximum_streams, round(limits.grace * 1000))
+    grace = round(limits.grace * 1000)
+    return Settings(limits.maximum_message, limits.maximum_streams, grace, limits.maximum_flows)
 
 
 class ClientHandshake:

@@ -8,7 +8,7 @@ from isthmus.span.send_side cimport SendSide
 from isthmus.span.session cimport Session
 from isthmus.span.stream cimport Stream
 
-cdef int _STATE, _OPEN, _OPENED, _FIN, _RESET, _CLOSED, _GOAWAY
+cdef int _STATE, _OPEN, _OPENED, _FIN, _RESET, _CLOSED, _FLOW, _FLOWING, _ENDED, _GOAWAY
 cdef int NEEDS_ACK, NEEDS_OPENED
 
 

@@ -21,6 +21,9 @@ _OPENED = int(Type.OPENED)
 _FIN = int(Type.FIN)
 _RESET = int(Type.RESET)
 _CLOSED = int(Type.CLOSED)
+_FLOW = int(Type.FLOW)
+_FLOWING = int(Type.FLOWING)
+_ENDED = int(Type.ENDED)
 _GOAWAY = int(Type.GOAWAY)
 
 
@@ -94,6 +97,9 @@ def frame_received(session: Session, carrier: Carrier, kind: int, stream_id: int
         raise wrong(f"a frame of type {kind:#x} after the handshake")
     if kind == _OPEN:
         _open_received(session, carrier, stream_id, payload)
+        return
+    if kind in (_FLOW, _FLOWING, _ENDED):
+        session.flows.frame_received(carrier, kind, stream_id, payload)
         return
     stream = session.streams.get(stream_id)
     if kind == _RESET:

@@ -1,4 +1,4 @@
-"""What bounds a session (docs/span.md section 7), and the budget its streams share."""
+"""What bounds a session (docs/span.md section 8), and the budget its streams share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ MAXIMUM_PIECES = 4_096  # of one stream that are apart
 MAXIMUM_AHEAD = 131_072  # of a stream before the lowest that was never opened
 LARGEST_DATA = MIB
 LEAST_DATA = 4 * KIB
+OVERHEAD = 64  # what a datagram that waits counts for beside its bytes, so that empty ones are limited, too
+FLOWS_REMEMBERED = 4_096  # of the peer's that have ended, so that a FLOW that comes late opens none again
+FLOWS_BEHIND = 131_072  # a flow so far below the newest of its side is over
 ACKNOWLEDGE_EVERY = 32 * KIB  # bytes of any streams of a session
 
 
@@ -32,6 +35,10 @@ class Limits:
     largest_window: int = 16 * MIB
     receive_budget: int = 64 * MIB
     send_budget: int = 64 * MIB
+    maximum_flows: int = 0  # of the peer; none, where nobody takes datagrams
+    flow_delay: float = 0.05  # how long a datagram may wait until it goes out
+    flow_pending: int = 64 * KIB  # what may wait of one flow, 64 bytes counted for each beside its own
+    flows_pending: int = 4 * MIB  # and of all flows of a session
 
 
 class Budget:

@@ -3,6 +3,7 @@ cimport cython
 
 from isthmus.span cimport frames
 from isthmus.span.carrier cimport Carrier
+from isthmus.span.flows cimport Flows
 from isthmus.span.message cimport Message
 from isthmus.span.outbox cimport Outbox
 from isthmus.span.pacing cimport Pacing
@@ -16,7 +17,7 @@ cdef Py_ssize_t _DATA_HEADER, LEAST_DATA
 cdef int _LIVE, ANSWERS, NEEDS_ACK, NEEDS_OPEN, NEEDS_OPENED, NEEDS_RESET
 
 
-@cython.locals(outbox=Outbox)
+@cython.locals(outbox=Outbox, flows=Flows, shares=bint, reserved=bint)
 cpdef bint fill(Session session, Carrier carrier, Message message) except -1
 
 @cython.locals(stream=Stream)

@@ -1,4 +1,4 @@
-"""Filling a message for one carrier: answers first, then what is to be said of streams, then their data.
+"""Filling a message for one carrier: answers, then datagrams, then what is to be said of streams, their data.
 
 Nothing here waits: what does not fit stays where it was, for the next message or the next carrier.
 """
@@ -25,9 +25,11 @@ _LIVE = 2
 def fill(session: Session, carrier: Carrier, message: Message) -> bool:
     """Add to `message` what the session has for a carrier; return whether there is nothing more.
 
-    State frames may be said twice, so they follow STATE at once; data waits for the peer's STATE.
+    State frames may be said twice, so they follow STATE at once, and so do datagrams; data waits for the
+    peer's STATE. Where streams share their carrier, datagrams have half of each message.
     """
     outbox = session.outbox
+    flows = session.flows
     outbox.flush(session.now)
     if carrier.tells_arrived:
         if not message.add(frames.arrived(carrier.arrived)):
@@ -41,13 +43,19 @@ def fill(session: Session, carrier: Carrier, message: Message) -> bool:
             answers[stream_id] = answer
             answers.move_to_end(stream_id, last=False)
             return False
+    if flows.waiting and flows.carrier() is carrier:
+        shares = len(outbox.scheduler) > 0 or len(carrier.scheduler) > 0
+        if not flows.fill(carrier, message, message.room // 2 if shares else message.room) and not shares:
+            return False
+    reserved = flows.reserve(carrier)
     return (
         _say(session, carrier, message, carrier.pending)
-        and _say(session, carrier, message, outbox.pending)
+        and (reserved or _say(session, carrier, message, outbox.pending))
         and carrier.phase == _LIVE
         and _data(session, carrier, message, carrier.scheduler)
         and (
-            ((carrier.draining or carrier.stalled) and session.has_other(carrier))
+            reserved
+            or ((carrier.draining or carrier.stalled) and session.has_other(carrier))
             or _data(session, carrier, message, outbox.scheduler)
         )
     )

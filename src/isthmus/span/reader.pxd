@@ -1,7 +1,7 @@
 # C types for reader.py, read by Cython only.
 cimport cython
 
-cdef int _DATA, _ACK, _OPTIONAL, _HEADER, _DATA_HEADER, _MAXIMUM_HANDSHAKE
+cdef int _DATA, _ACK, _DATAGRAM, _OPTIONAL, _HEADER, _DATA_HEADER, _MAXIMUM_HANDSHAKE
 cdef int _FIRST_OF_STREAMS, _LAST_OF_STREAMS
 cdef list SHORTEST, LONGEST
 

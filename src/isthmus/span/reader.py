@@ -16,12 +16,13 @@ from isthmus.websocket.mask import Buffer
 # Plain integers for the inner loop: to compare with an IntEnum costs more than the rest of the header.
 _DATA = 0x12
 _ACK = 0x15
+_DATAGRAM = 0x17
 _OPTIONAL = 0x80
 _HEADER = 8
 _DATA_HEADER = 16
 _MAXIMUM_HANDSHAKE = 4_096 - _HEADER
 _FIRST_OF_STREAMS = 0x10
-_LAST_OF_STREAMS = 0x16
+_LAST_OF_STREAMS = 0x1A
 _WORDS = Struct(">QQ")
 
 
@@ -33,6 +34,9 @@ class FrameSink(Protocol):
 
     def ack_received(self, stream: int, received: int, limit: int) -> None:
         """Take an ACK."""
+
+    def datagram_received(self, flow: int, data: bytes) -> None:
+        """Take a DATAGRAM."""
 
     def frame_received(self, kind: int, stream: int, payload: bytes) -> None:
         """Take any other known frame; its length and whether it has a stream are checked."""
@@ -188,6 +192,8 @@ class FrameReader:
             if kind == _ACK:
                 received, limit = _WORDS.unpack(payload)
                 self._sink.ack_received(self._stream, received, limit)
+            elif kind == _DATAGRAM:
+                self._sink.datagram_received(self._stream, payload)
             else:
                 self._sink.frame_received(kind, self._stream, payload)
         except SpanError:

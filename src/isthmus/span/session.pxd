@@ -4,6 +4,7 @@ cimport cython
 cdef class Session
 
 from isthmus.span.carrier cimport Carrier
+from isthmus.span.flows cimport Flows
 from isthmus.span.limits cimport Budget
 from isthmus.span.outbox cimport Outbox
 from isthmus.span.receive_side cimport ReceiveSide
@@ -37,12 +38,15 @@ cdef class Session:
     cdef readonly object opened
     cdef readonly object unanswered
     cdef readonly Outbox outbox
+    cdef readonly Flows flows
     cdef public double now
     cdef readonly double acknowledge_within
     cdef public double ping_after
     cdef public double resumes_left
     cdef public double resumes_since
     cdef double _deadline_grace
+    cdef double _handshake_timeout
+    cdef double _ping_deadline
     cdef double _round_trip
     cdef public long long next_epoch
     cdef public long long next_stream
@@ -64,7 +68,7 @@ cdef class Session:
     cpdef consumed(self, Stream stream, long long size)
 
 
-    @cython.locals(carrier=Carrier, deadline=double, stall=double)
+    @cython.locals(carrier=Carrier, deadline=double, stall=double, handshake=double, ping=double)
     cpdef double next_deadline(self)
 
     cpdef double round_trip(self)
@@ -86,4 +90,4 @@ cdef class Session:
     cdef _drop_bytes(self, Stream stream)
 
     cdef _take_out(self, Stream stream)
-    cdef _end_if_done(self)
+    cpdef end_if_done(self)

@@ -19,6 +19,8 @@ from isthmus.errors import SpanError
 from isthmus.span import frames, resume
 from isthmus.span.carrier import Carrier, CarrierHandler, Phase
 from isthmus.span.counters import Counters
+from isthmus.span.flow import Flow
+from isthmus.span.flows import Flows
 from isthmus.span.frames import Code, Goaway, Scope, Settings
 from isthmus.span.handshake import ClientHandshake
 from isthmus.span.limits import EARLY_DATA, MAXIMUM_AHEAD, Budget, Limits
@@ -59,6 +61,18 @@ class Handler(Protocol):
     def closed(self, stream: Stream) -> None:
         """The stream is over, and whole: both directions were received to their end."""
 
+    def flow_opened(self, flow: Flow) -> None:
+        """Take a flow of the peer: `accept` it, now or later, or `end` it. `flow.origin` is told."""
+
+    def datagrams(self, flow: Flow, datagrams: list[bytes]) -> None:
+        """Take datagrams, also of a flow of the peer that was not accepted yet."""
+
+    def flow_ended(self, flow: Flow, code: int, text: str) -> None:
+        """The peer has ended a flow, or the session has; not told, if this side ended it."""
+
+    def datagrams_dropped(self, count: int) -> None:
+        """So many datagrams of any flows were not sent; the counters tell why."""
+
     def carrier_going(self, carrier: Carrier, code: int, seconds: float) -> None:
         """The peer asks for another carrier in place of this one, which it closes after `seconds`."""
 
@@ -79,11 +93,14 @@ class Session:
 
     __slots__ = (
         "_deadline_grace",
+        "_handshake_timeout",
+        "_ping_deadline",
         "_round_trip",
         "acknowledge_within",
         "carriers",
         "counters",
         "epochs",
+        "flows",
         "founder",
         "given_up",
         "going",
@@ -134,6 +151,8 @@ class Session:
         self.acknowledge_within = self.limits.acknowledge_within
         self.ping_after = self.limits.ping_deadline / 2
         """After how many seconds in which nothing came a carrier is pinged."""
+        self._handshake_timeout = self.limits.handshake_timeout
+        self._ping_deadline = self.limits.ping_deadline
         self.counters = Counters()
         self.owner: Any = None
         self.now = now
@@ -163,6 +182,7 @@ class Session:
         self.opened_by_peer = 0  # how many of the table
         self.unanswered: OrderedDict[int, Stream] = OrderedDict()  # ours, without OPENED
         self.outbox = Outbox(self.carriers)
+        self.flows = Flows(self)
 
     # --- for the application
 
@@ -178,6 +198,8 @@ class Session:
         stream_id = self.next_stream
         lowest = next(iter(self.unanswered), stream_id)
         ours = len(self.streams) - self.opened_by_peer
+        if self.peer.maximum_streams == 0:
+            raise SpanError(Code.REFUSED, "the other gateway takes no streams here, only datagrams")
         if (
             ours >= self.peer.maximum_streams
             or stream_id - lowest >= MAXIMUM_AHEAD // 2
@@ -270,6 +292,7 @@ class Session:
                 self.drop(stream, code, text)
         self.streams.clear()
         self.unanswered.clear()
+        self.flows.clear(code, text)
         self._deadline_grace = math.inf
         self.counters.sessions_ended += 1
         if self.on_end is not None:
@@ -284,7 +307,7 @@ class Session:
         message = frames.goaway(Goaway(Scope.SESSION, self._last_taken(), int(code), round(deadline * 1000)))
         for carrier in self.carriers.values():
             carrier.send(message)
-        self._end_if_done()
+        self.end_if_done()
 
     def replace_carrier(self, carrier: Carrier, code: int = Code.GOING, deadline: float = 30.0) -> None:
         """Ask the peer for another carrier in place of this one within `deadline` seconds."""
@@ -304,15 +327,15 @@ class Session:
 
     def next_deadline(self) -> float:
         """Return when `timeout` has something to do, infinity for never."""
-        limits = self.limits
+        handshake, ping = self._handshake_timeout, self._ping_deadline
         deadline = min(self._deadline_grace, self.outbox.acknowledge_at)
         for carrier in self.carriers.values():
-            deadline = min(deadline, carrier.next_deadline(limits.handshake_timeout, limits.ping_deadline))
+            deadline = min(deadline, carrier.next_deadline(handshake, ping))
             stall = carrier.stalls_at()
             if stall < deadline and self.has_other(carrier):
                 deadline = stall
         for carrier in self.handshakes:
-            deadline = min(deadline, carrier.next_deadline(limits.handshake_timeout, limits.ping_deadline))
+            deadline = min(deadline, carrier.next_deadline(handshake, ping))
         return deadline
 
     def timeout(self, now: float) -> None:
@@ -351,6 +374,7 @@ class Session:
         if exchange:
             for frame in resume.state_to_send(self):
                 carrier.send(frame)
+        self.flows.attached(carrier)
         carrier.handler.established()
         carrier.wake()
 
@@ -395,7 +419,8 @@ class Session:
                     self.outbox.say(stream, NEEDS_OPEN)
             self.outbox.ready(stream)
         self.outbox.again()
-        self._end_if_done()
+        self.flows.lose(carrier)
+        self.end_if_done()
 
     def _send_elsewhere(self, carrier: Carrier) -> None:
         """Put back what was sent on a carrier that is silent; what comes twice is dropped by the peer."""
@@ -405,6 +430,7 @@ class Session:
             carrier.pacing.forget(stream.send.lose(carrier.slot))
             self.outbox.ready(stream)
         self.outbox.again()
+        self.flows.lose(carrier)
 
     def measure(self) -> None:
         """Find the shortest round trip."""
@@ -460,7 +486,7 @@ class Session:
         self._drop_bytes(stream)
         self._take_out(stream)
         self.handler.reset(stream, int(code), text)
-        self._end_if_done()
+        self.end_if_done()
 
     def forget(self, stream: Stream) -> None:
         """Remove a stream that is complete."""
@@ -468,12 +494,12 @@ class Session:
         self._drop_bytes(stream)
         self._take_out(stream)
         self.handler.closed(stream)
-        self._end_if_done()
+        self.end_if_done()
 
     def remove(self, stream: Stream) -> None:
         """Remove a stream of which the application hears nothing more: its RESET was answered."""
         self._take_out(stream)
-        self._end_if_done()
+        self.end_if_done()
 
     def _drop_bytes(self, stream: Stream) -> None:
         for slot, size in stream.drop():
@@ -499,12 +525,13 @@ class Session:
                 self.drop(stream, code, "the peer is stopping")
         if first and not self.over:
             self.handler.going(code)
-        self._end_if_done()
+        self.end_if_done()
 
     def _last_taken(self) -> int:
         above = self.opened.above()
         return above[-1] if above else max(0, self.opened.below - 2)
 
-    def _end_if_done(self) -> None:
-        if self.going and not self.streams and not self.over:
+    def end_if_done(self) -> None:
+        """End a session that takes nothing new and has nothing left."""
+        if self.going and not self.streams and not self.flows.table and not self.over:
             self.end(Code.GOING, "the last stream has ended", tell=False)

@@ -213,9 +213,9 @@ class Sessions:
         return True
 
     def _evict(self) -> bool:
-        """End a session without carriers and streams; return whether there was one."""
+        """End a session without carriers, streams and flows; return whether there was one."""
         for session in self._sessions.values():
-            if not session.carriers and not session.streams:
+            if not session.carriers and not session.streams and not session.flows.table:
                 self.counters.sessions_evicted += 1
                 session.end(Code.EXPIRED, "its place is needed")
                 return True

@@ -72,6 +72,14 @@ class DatagramCounters:
         return ", ".join(f"{name} {count}" for name, count in counted if count) or "nothing happened"
 
 
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How long (seconds) and how much (bytes) may wait of a flow for a WebSocket that takes no more."""
+
+    maximum_delay: float
+    maximum_bytes: int
+
+
 class DatagramReceiver(Protocol):
     """Who is told what happens on one side of a flow."""
 

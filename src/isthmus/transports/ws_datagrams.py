@@ -12,12 +12,11 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from isthmus.errors import ConnectError
 from isthmus.transports.base import Connector, Dial, Incoming, Transport
-from isthmus.transports.datagrams import MAXIMUM_DATAGRAM, DatagramCounters, DatagramReceiver
+from isthmus.transports.datagrams import MAXIMUM_DATAGRAM, DatagramCounters, DatagramReceiver, Freshness
 from isthmus.transports.ws import WebSocketTransport
 from isthmus.uri import Address
 
@@ -29,14 +28,6 @@ GIVE_UP_MILLISECONDS = 30_000
 """How long a peer may acknowledge nothing of what was sent before its WebSocket counts as lost."""
 OVERHEAD = 64
 """What a datagram counts for beside its bytes, so that empty ones are limited, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Freshness:
-    """How long (seconds) and how much (bytes) may wait for a WebSocket that takes no more."""
-
-    maximum_delay: float
-    maximum_bytes: int
 
 
 class WebSocketDatagrams:

@@ -15,20 +15,22 @@ from tests.transports.memory import Clock, Watcher, Wire
 from isthmus.config.model import AcceptOptions, ConnectOptions, GatewayOptions
 from isthmus.errors import ConnectError
 from isthmus.transports.base import Incoming, Receiver, Transport
+from isthmus.transports.datagrams import DatagramCounters, DatagramIncoming, DatagramTransport, Freshness
 from isthmus.transports.front import Front, Router, WebSocketRoute
 from isthmus.transports.listen import Quota
 from isthmus.transports.poller import LoopPoller
-from isthmus.transports.span import websocket
+from isthmus.transports.span import flow, websocket
 from isthmus.transports.span.accept import ServerSession, SpanAccept
 from isthmus.transports.span.client import ClientSession
 from isthmus.transports.span.connect import SpanConnector
-from isthmus.transports.span.limits import Budgets
+from isthmus.transports.span.limits import Budgets, FlowTerms
 from isthmus.transports.span.place import place_of
 from isthmus.uri import parse
 from isthmus.websocket.handshake import HeadReader, accept_value, parse_request_head
 
 ADDRESS = parse("ws://gate.example.com/service")
 ORIGIN = "198.51.100.4:40000"
+FRESHNESS = Freshness(0.05, 64 * 1024)
 
 
 class World:
@@ -42,6 +44,7 @@ class World:
         patch.setattr(asyncio, "get_running_loop", lambda: self.clock.loop)
         patch.setattr(time, "monotonic", self.clock.time)
         patch.setattr(websocket, "_monotonic", self.clock.time)
+        patch.setattr(flow, "_monotonic", self.clock.time)
         patch.setattr(websocket, "poller_of", lambda _: poller)
         patch.setattr(random, "uniform", lambda low, high: high)
 
@@ -96,6 +99,33 @@ class Client(Watcher):
         return "lost" in self.events
 
 
+class FlowEnd:
+    """Who has one side of a flow: writes down what comes."""
+
+    def __init__(self, peer: str = "") -> None:
+        self.peer = peer
+        self.transport: DatagramTransport | None = None
+        self.came: list[bytes] = []
+        self.events: list[object] = []
+
+    def datagrams_made(self, transport: DatagramTransport) -> None:
+        self.transport = transport
+        self.events.append("made")
+
+    def datagrams_received(self, datagrams: list[bytes]) -> None:
+        self.came += datagrams
+
+    def datagrams_lost(self, error: Exception | None) -> None:
+        self.events.append(error)
+
+    def failed(self, error: ConnectError) -> None:
+        self.events.append(error)
+
+    def send(self, *datagrams: bytes) -> None:
+        assert self.transport is not None
+        self.transport.send(list(datagrams))
+
+
 class Server:
     """A gateway's accept with a service that answers; when `answers` is false it keeps what it is offered."""
 
@@ -107,6 +137,8 @@ class Server:
         node: str = "one",
         maximum: int = 1000,
         seal: ssl.SSLContext | None = None,
+        flows: int = 0,
+        streams: bool = True,
         **options: Any,
     ) -> None:
         self.world = world
@@ -117,14 +149,18 @@ class Server:
         values = {"span.mode": mode, **{name.replace("_", "."): value for name, value in options.items()}}
         self.options = AcceptOptions.model_validate(values)
         self.quota = Quota(maximum)
+        self.flows: list[FlowEnd] = []
+        self.flow_counters = DatagramCounters()
         self.accept = SpanAccept(
             ADDRESS,
             self.options,
             gateway,
-            self._offer,
+            self._offer if streams else None,
             quota=self.quota,
             budgets=Budgets.of(gateway),
             seal=seal,
+            offer_flow=self._offer_flow if flows else None,
+            flow_terms=FlowTerms(FRESHNESS, self.flow_counters, flows, streams) if flows else None,
         )
         self.accept.sessions.place = place_of(node, ())
         router = Router()
@@ -139,6 +175,14 @@ class Server:
         self.offers.append(incoming)
         if self.answers:
             self.answer(incoming)
+
+    def _offer_flow(self, incoming: DatagramIncoming) -> None:
+        end = FlowEnd(incoming.peer)
+        self.flows.append(end)
+        if self.answers:
+            incoming.accept(end)
+        else:
+            incoming.refuse(ConnectError("no", status=503))
 
     def answer(self, incoming: Incoming) -> Client:
         """Accept what was offered."""

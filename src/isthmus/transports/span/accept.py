@@ -15,14 +15,16 @@ from collections.abc import Callable
 
 from isthmus.config.model import AcceptOptions, GatewayOptions
 from isthmus.identity import ANONYMOUS, Identity
-from isthmus.span import Code, Session, Sessions, Stream
+from isthmus.span import Code, Flow, Session, Sessions, Stream
 from isthmus.span.frames import SEALED_SUBPROTOCOL, SUBPROTOCOL
 from isthmus.transports.authentication import Guard
 from isthmus.transports.base import Incoming, Transport, peer_name
+from isthmus.transports.datagrams import DatagramIncoming
 from isthmus.transports.listen import Quota
 from isthmus.transports.span.admitted import RENEWAL_SECONDS, AdmittedCarrier
+from isthmus.transports.span.flow import SpanFlowIncoming
 from isthmus.transports.span.incoming import SpanIncoming
-from isthmus.transports.span.limits import Budgets, limits_of
+from isthmus.transports.span.limits import Budgets, FlowTerms, limits_of
 from isthmus.transports.span.seal import Sealing
 from isthmus.transports.span.session import SessionDriver
 from isthmus.transports.span.stream import SpanStream
@@ -34,24 +36,31 @@ log = logging.getLogger(__name__)
 
 
 class SpanAccept:
-    """The sessions of one accept. `sessions.place` is to be set before the first comes."""
+    """The sessions of one accept. `sessions.place` is to be set before the first comes.
+
+    Streams go to `offer`, flows to `offer_flow`; None: there are none.
+    """
 
     def __init__(
         self,
         address: Address,
         options: AcceptOptions,
         gateway: GatewayOptions,
-        offer: Callable[[Incoming], None],
+        offer: Callable[[Incoming], None] | None,
         *,
         quota: Quota,
         budgets: Budgets,
         guard: Guard | None = None,
         seal: ssl.SSLContext | None = None,
+        offer_flow: Callable[[DatagramIncoming], None] | None = None,
+        flow_terms: FlowTerms | None = None,
     ) -> None:
         self.address = address
         self.loop = asyncio.get_running_loop()
         self.quota = quota
         self.offer = offer
+        self.offer_flow = offer_flow
+        self.flow_terms = flow_terms
         self.drivers: set[ServerSession] = set()
         self.guard = guard
         self._handshaking: dict[CarrierWebSocket, Identity] = {}
@@ -68,7 +77,12 @@ class SpanAccept:
             self.subprotocols = (SEALED_SUBPROTOCOL,) if only else (SEALED_SUBPROTOCOL, SUBPROTOCOL)
         self.sessions = Sessions(
             self._accepted,
-            limits_of(options, handshake_timeout=gateway.http_head_timeout),
+            limits_of(
+                options,
+                handshake_timeout=gateway.http_head_timeout,
+                flows=flow_terms,
+                streams=offer is not None,
+            ),
             maximum=gateway.span_maximum_sessions,
             maximum_handshakes=gateway.maximum_connections,
             receive_budget=budgets.receive,
@@ -177,7 +191,7 @@ class ServerSession(SessionDriver):
     """One session that a client holds."""
 
     def __init__(self, accept: SpanAccept, session: Session) -> None:
-        super().__init__(accept.address)
+        super().__init__(accept.address, accept.flow_terms)
         self.session = session
         self.identity = ANONYMOUS
         """Who holds it: as the last carrier's login has it."""
@@ -239,8 +253,17 @@ class ServerSession(SessionDriver):
             self.session.counters.overloaded += 1
             self.session.reset(stream, Code.OVERLOAD, "the gateway has as many connections as it may have")
             return
+        assert self._accept.offer is not None  # else the session refuses streams itself
         transport = SpanStream(self, self.session, stream)
         self._accept.offer(SpanIncoming(self._accept.address, transport, self.identity))
+
+    def flow_opened(self, flow: Flow) -> None:
+        guard = self._accept.guard
+        if guard is not None and not guard.still_allowed(self.identity):
+            self.session.flows.end(flow, Code.REFUSED, "the login has ended")
+            return
+        assert self._accept.offer_flow is not None  # else the session refuses flows itself
+        self._accept.offer_flow(SpanFlowIncoming(self._accept.address, self, flow))
 
     def stream_over(self, stream: SpanStream) -> None:
         self._accept.quota.release()

@@ -15,10 +15,11 @@ import time
 from typing import TYPE_CHECKING
 
 from isthmus.errors import ConnectError
-from isthmus.span import Carrier, Code, Session, Stream
+from isthmus.span import Carrier, Code, Flow, Session, Stream
 from isthmus.transports.base import Dial, Transport
 from isthmus.transports.span.admitted import RENEWAL_SECONDS
 from isthmus.transports.span.climb import Climb
+from isthmus.transports.span.flow import SpanFlow
 from isthmus.transports.span.limits import limits_of
 from isthmus.transports.span.session import SessionDriver
 from isthmus.transports.span.stream import SpanStream
@@ -56,7 +57,7 @@ class ClientSession(SessionDriver):
     """One session with the server, and the WebSockets that it is opened on."""
 
     def __init__(self, connector: SpanConnector) -> None:
-        super().__init__(connector.address)
+        super().__init__(connector.address, connector.flow_terms)
         self._connector = connector
         self.offer = connector.offer
         self._climb = Climb(self)
@@ -65,7 +66,11 @@ class ClientSession(SessionDriver):
             Role.CLIENT,
             self,
             time.monotonic(),
-            limits_of(options, handshake_timeout=min(10.0, options.connect_timeout / 2)),
+            limits_of(
+                options,
+                handshake_timeout=min(10.0, options.connect_timeout / 2),
+                flows=connector.flow_terms,
+            ),
             receive_budget=budgets.receive,
             send_budget=budgets.send,
         )
@@ -84,6 +89,7 @@ class ClientSession(SessionDriver):
         self._judged_at = -math.inf  # when it is seen whether the last of them brought anything
         self._rate_before = 0.0
         self._enough = False  # one more brought nothing
+        self._one_for_flows = 0  # a carrier beside those of the streams, where their number is automatic
 
     @property
     def ready(self) -> bool:
@@ -98,7 +104,15 @@ class ClientSession(SessionDriver):
 
     def open(self, origin: str) -> SpanStream:
         """Open a stream. Raises SpanError where there may be no more."""
-        return SpanStream(self, self.session, self.session.open(origin))
+        stream = SpanStream(self, self.session, self.session.open(origin))
+        self._open_one_for_flows()
+        return stream
+
+    def open_flow(self, origin: str) -> SpanFlow:
+        """Open a flow. Raises SpanError where there may be no more."""
+        flow = SpanFlow(self, self.session.flows.open(origin))
+        self._open_one_for_flows()
+        return flow
 
     def _ping_in_time(self) -> None:
         """Have carriers pinged before what is on the way takes them for idle."""
@@ -186,7 +200,8 @@ class ClientSession(SessionDriver):
 
     def _again(self) -> None:
         """Open a carrier after a while."""
-        longest = LONGEST_PAUSE if self.session.streams else LONGEST_PAUSE_WITHOUT_STREAMS
+        live = self.session.streams or self.session.flows.table
+        longest = LONGEST_PAUSE if live else LONGEST_PAUSE_WITHOUT_STREAMS
         pause = random.uniform(0, min(longest, FIRST_PAUSE * 2 ** min(self._failures, 10)))
         self._failures += 1
         self._retry_in(max(pause, self._retry_after))
@@ -219,7 +234,21 @@ class ClientSession(SessionDriver):
         return usable + len(session.handshakes) < self._wanted()
 
     def _wanted(self) -> int:
-        return self._connector.options.span_carriers or 1 + self._more
+        return self._connector.options.span_carriers or 1 + self._more + self._one_for_flows
+
+    def _open_one_for_flows(self) -> None:
+        """Where a session has streams and flows, datagrams do not queue behind streams on one connection."""
+        session = self.session
+        if (
+            not self._connector.options.span_carriers
+            and not self._one_for_flows
+            and session.streams
+            and session.flows.table
+        ):
+            self._one_for_flows = 1
+            log.info("%s: streams and datagrams meet; opening a carrier for datagrams", self.address)
+            if self._dial is None and self._retry is None and self._missing():
+                self._open_carrier()
 
     def ring(self) -> None:
         super().ring()
@@ -227,7 +256,10 @@ class ClientSession(SessionDriver):
             self._consider_more(time.monotonic())
 
     def _consider_more(self, now: float) -> None:
-        """Open another carrier where they are the limit, and give it up again where it brought nothing."""
+        """Open another carrier where they are the limit, and give it up again where it brought nothing.
+
+        Beside flows none is tried: for a while it would only make a queue longer that datagrams wait in.
+        """
         session = self.session
         rate = sum(carrier.rate for carrier in session.carriers.values())
         if now < self._judged_at:
@@ -238,8 +270,9 @@ class ClientSession(SessionDriver):
                 # They share what limits them: another only makes its queue longer.
                 self._more -= 1
                 self._enough = True
-                session.carriers[max(session.carriers)].close(CloseCode.NORMAL, "one carrier is enough")
-        if self._enough or self._more + 1 >= AUTOMATIC_CARRIERS:
+                last = max(slot for slot in session.carriers if slot != session.flows.slot)
+                session.carriers[last].close(CloseCode.NORMAL, "one carrier is enough")
+        if self._enough or self._more + 1 >= AUTOMATIC_CARRIERS or session.flows.table:
             return
         if len(session.outbox.scheduler) == 0 or session.round_trip() < _FAR_AWAY:
             self._saturated_since = math.inf
@@ -276,6 +309,7 @@ class ClientSession(SessionDriver):
             if self._elsewhere < OFTEN_ELSEWHERE:
                 self._failures = 0  # the balancer may choose another node the next time
             if self._elsewhere > 1:
+                self.end_flows(Code.ELSEWHERE)  # they lose less by another session than by waiting
                 self._connector.session_elsewhere(self)
         elif not self.session.id:
             self._connector.failed(
@@ -342,6 +376,9 @@ class ClientSession(SessionDriver):
     def stream_opened(self, stream: Stream) -> None:
         # Streams go from client to server in this version of isthmus.
         self.session.reset(stream, Code.REFUSED)
+
+    def flow_opened(self, flow: Flow) -> None:
+        self.session.flows.end(flow, Code.REFUSED)
 
     def carrier_going(self, carrier: Carrier, code: int, seconds: float) -> None:
         if self._dial is None and self._missing():

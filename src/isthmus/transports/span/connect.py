@@ -25,10 +25,9 @@ from isthmus.errors import ConnectError
 from isthmus.transports.base import Connector, Dial, Receiver, Transport
 from isthmus.transports.keep_alive import IdleLimit
 from isthmus.transports.span.client import ClientSession
-from isthmus.transports.span.limits import Budgets
+from isthmus.transports.span.limits import Budgets, FlowTerms
 from isthmus.transports.span.offer import Offer
 from isthmus.transports.span.request import Request
-from isthmus.transports.ws_connect import start_plain
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +55,17 @@ class SpanConnector:
         self.peer = Peer.UNKNOWN
         self.downgrades = 0
         """How often a server that spoke span did not any more."""
+        self.flow_terms: FlowTerms | None = None  # where it connects flows, too
         self._session: ClientSession | None = None
         self._going: set[ClientSession] = set()  # which take no new streams and wait for their last
         self._waiting: dict[Request, None] = {}  # for a carrier of the session
         self._closed = False
 
     def connect(self, receiver: Receiver, failed: Failed, *, origin: str = "", early: bool = False) -> Dial:
-        request = Request(self, receiver, failed, origin, early)
+        return self.begin(Request(self, receiver, failed, origin, early))
+
+    def begin(self, request: Request) -> Request:
+        """Begin a connect, of a stream or a flow, and return it."""
         request.begin(self._begin)
         return request
 
@@ -96,8 +99,7 @@ class SpanConnector:
 
         def opened(below: Transport, subprotocol: str | None, rest: bytearray) -> None:
             if subprotocol is None:
-                request.end()
-                start_plain(below, self.options, request.receiver, rest, self.idle)
+                request.use_plain(below, rest)
             else:
                 request.dial = None
                 if self._session is not None and not self._session.missing:
@@ -155,8 +157,7 @@ class SpanConnector:
         if not waiting:
             below.close()
             return
-        waiting[0].end()
-        start_plain(below, self.options, waiting[0].receiver, rest, self.idle)
+        waiting[0].use_plain(below, rest)
         for request in waiting[1:]:
             request.unlimited()
             self._dial_for(request)

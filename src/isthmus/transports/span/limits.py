@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.config.model import GatewayOptions, SpanOptions
 from isthmus.span import Budget, Limits
+from isthmus.transports.datagrams import DatagramCounters, Freshness
+
+WAITING_FLOWS = 64
+"""All flows of a session may have as much waiting as so many may that have the most."""
+LEAST_FOR_ALL = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +26,40 @@ class Budgets:
         return cls(Budget(options.span_receive_budget), Budget(options.span_send_budget))
 
 
-def limits_of(options: SpanOptions, *, handshake_timeout: float) -> Limits:
-    """Return the limits of the sessions of one accept or connect; the timeout is in seconds."""
-    return Limits(
+@dataclass(frozen=True, slots=True)
+class FlowTerms:
+    """What the flows of one service are held to, and what counts them.
+
+    `maximum` is how many the peer may have open in one session; `with_streams` says that the service carries
+    streams beside them.
+    """
+
+    freshness: Freshness
+    counters: DatagramCounters
+    maximum: int = 0
+    with_streams: bool = False
+
+
+def limits_of(
+    options: SpanOptions, *, handshake_timeout: float, flows: FlowTerms | None = None, streams: bool = True
+) -> Limits:
+    """Return the limits of the sessions of one accept or connect; the timeout is in seconds.
+
+    `streams` says whether any are taken.
+    """
+    limits = Limits(
         handshake_timeout=handshake_timeout,
-        maximum_streams=options.span_maximum_streams,
+        maximum_streams=options.span_maximum_streams if streams else 0,
         grace=options.span_grace,
         ping_deadline=options.span_ping_deadline,
         largest_window=options.span_maximum_window,
+    )
+    if flows is None:
+        return limits
+    return replace(
+        limits,
+        maximum_flows=flows.maximum,
+        flow_delay=flows.freshness.maximum_delay,
+        flow_pending=flows.freshness.maximum_bytes,
+        flows_pending=max(flows.freshness.maximum_bytes * WAITING_FLOWS, LEAST_FOR_ALL),
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from isthmus.errors import ConnectError, SpanError
 from isthmus.transports.base import Dial, Receiver, Transport
 from isthmus.transports.span.stream import SpanStream
+from isthmus.transports.ws_connect import start_plain
 
 if TYPE_CHECKING:
     from isthmus.transports.span.client import ClientSession
@@ -97,7 +98,7 @@ class Request:
         try:
             transport = session.open(self.origin)
         except SpanError as error:
-            self.fail(ConnectError(f"Unable to connect to {self._connector.address}: {error}", status=503))
+            self.refused(error)
             return
         if self.early:
             self.end()
@@ -107,6 +108,15 @@ class Request:
             transport.request = self
             self.limit(self._connector.options.connect_timeout)
             transport.begin(_Unanswered(self))
+
+    def refused(self, error: SpanError) -> None:
+        """The session takes no more."""
+        self.fail(ConnectError(f"Unable to connect to {self._connector.address}: {error}", status=503))
+
+    def use_plain(self, below: Transport, rest: bytearray) -> None:
+        """Use a WebSocket without span, which was opened for it alone."""
+        self.end()
+        start_plain(below, self._connector.options, self.receiver, rest, self._connector.idle)
 
     def answered(self) -> None:
         """The far side has accepted the stream that waits."""

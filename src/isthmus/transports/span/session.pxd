@@ -14,6 +14,7 @@ cdef class SessionDriver:
     cdef public Session session
     cdef public dict websockets
     cdef public str peer
+    cdef public object flow_terms
     cdef public object _timer
     cdef public double _due
 

@@ -12,9 +12,11 @@ import time
 from typing import Any
 
 from isthmus.span.carrier import Carrier
+from isthmus.span.flow import Flow
 from isthmus.span.frames import Code
 from isthmus.span.session import Session
 from isthmus.span.stream import Stream
+from isthmus.transports.span.limits import FlowTerms
 from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.span.websocket import CarrierWebSocket
 from isthmus.uri import Address
@@ -31,7 +33,8 @@ class SessionDriver:
     session: Session
     """Set by whoever derives, before anything else."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, flow_terms: FlowTerms | None = None) -> None:
+        self.flow_terms = flow_terms
         self.loop = asyncio.get_running_loop()
         self.address = address
         self.websockets: dict[Carrier, CarrierWebSocket] = {}
@@ -53,9 +56,17 @@ class SessionDriver:
             if not stream.over:
                 session.reset(stream, Code.GOING)
                 stream.owner.was_reset(Code.GOING, "")
+        self.end_flows(Code.GOING)
         for websocket in list(self.websockets.values()):
             websocket.flush()
         session.end(Code.GOING, "the gateway is stopping")
+
+    def end_flows(self, code: int) -> None:
+        """End every flow: the peer is told, if there is a way, and so is whoever has it here."""
+        flows = self.session.flows
+        for flow in list(flows.table.values()):
+            flows.end(flow, code)
+            self.flow_ended(flow, code, "")
 
     # --- the timer
 
@@ -118,6 +129,23 @@ class SessionDriver:
 
     def closed(self, stream: Stream) -> None:
         stream.owner.was_closed()
+
+    def flow_opened(self, flow: Flow) -> None:
+        """As `stream_opened`."""
+        raise NotImplementedError
+
+    def datagrams(self, flow: Flow, datagrams: list[bytes]) -> None:
+        owner = flow.owner
+        if owner is not None:
+            owner.deliver(datagrams)
+
+    def flow_ended(self, flow: Flow, code: int, text: str) -> None:
+        if flow.owner is not None:
+            flow.owner.was_ended(code, text)
+
+    def datagrams_dropped(self, count: int) -> None:
+        if self.flow_terms is not None:
+            self.flow_terms.counters.dropped_late += count
 
     def carrier_going(self, carrier: Carrier, code: int, seconds: float) -> None:
         """The peer asks for another carrier; only a client opens carriers."""

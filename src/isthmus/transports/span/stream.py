@@ -9,7 +9,7 @@
     closed              connection_lost(None), after everything that is held
 
 `consumed` is said when bytes were handed up, so that a receiver that pauses holds its own stream back only.
-The write limit of a stream is its window: the store of a session bounds what is unsent (docs/span.md 7).
+The write limit of a stream is its window: the store of a session bounds what is unsent (docs/span.md 8).
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 cimport cython
 
 from isthmus.span.carrier cimport Carrier
+from isthmus.span.session cimport Session
 from isthmus.transports.span.session cimport SessionDriver
 from isthmus.websocket.connection cimport Connection
 
-cdef Py_ssize_t LEAST_MESSAGE, SMALL
+cdef Py_ssize_t LEAST_MESSAGE, SMALL, LARGEST_OF_DATAGRAMS, NOT_SENT_BESIDE_FLOWS
 
 
 cdef class CarrierWebSocket:
@@ -25,6 +26,7 @@ cdef class CarrierWebSocket:
     cdef bint _blocked
     cdef bint _flush_asked
     cdef bint _filling
+    cdef bint _fresh
     cdef bint _lost
     cdef public bint cut
     cdef public bint heard
@@ -36,5 +38,5 @@ cdef class CarrierWebSocket:
 
     cpdef output_ready(self)
 
-    @cython.locals(carrier=Carrier, room=Py_ssize_t, message=list, buffers=list)
+    @cython.locals(carrier=Carrier, session=Session, room=Py_ssize_t, waiting=Py_ssize_t, message=list, buffers=list)
     cpdef flush(self)

@@ -33,7 +33,11 @@ NOT_SENT_LOW_WATER = 128 * 1024
 """Bytes the kernel may hold that it has not sent yet (TCP_NOTSENT_LOWAT, tcp(7))."""
 WRITE_LIMIT = 16 * 1024
 """Bytes the connection may hold that the kernel has not taken, before it says that it is full."""
+NOT_SENT_BESIDE_FLOWS = 32 * 1024
+"""The same, once datagrams have gone on it."""
 LEAST_MESSAGE = 16 * 1024
+LARGEST_OF_DATAGRAMS = 64 * 1024
+"""A message grows up to this where datagrams wait for it."""
 SMALL = 1_024
 FAREWELL_SECONDS = 5.0
 """How long a carrier that is closed in order may take until it is cut."""
@@ -68,6 +72,7 @@ class CarrierWebSocket:
         "_farewell",
         "_filling",
         "_flush_asked",
+        "_fresh",
         "_loop",
         "_lost",
         "_mask_key",
@@ -98,6 +103,7 @@ class CarrierWebSocket:
         """Whether any message came."""
         self._mask_key: bytes | None = None  # None: a fresh one for each message
         self._blocked = False  # the connection has enough
+        self._fresh = False  # datagrams have gone on it
         self._flush_asked = False
         self._filling = False  # the carrier is asked for a message
         self._close_with: tuple[int, str] | None = None  # what to close with, once that is sent
@@ -216,6 +222,12 @@ class CarrierWebSocket:
             self._flush_asked = True
             self._poller.after_round(self.flush)
 
+    def output_now(self) -> None:
+        if not self._blocked and not self._filling:
+            asked = self._flush_asked
+            self.flush()
+            self._flush_asked = asked  # the round still has its end
+
     def established(self) -> None:
         self._owner.carrier_established(self)
 
@@ -249,6 +261,13 @@ class CarrierWebSocket:
             return
         while not self._blocked:
             room = carrier.pacing.frame_size + SMALL
+            session = carrier.session
+            if session is not None and session.flows.waiting:
+                waiting = session.flows.waiting + SMALL
+                room = max(room, min(waiting, LARGEST_OF_DATAGRAMS))
+                if not self._fresh:
+                    self._fresh = True
+                    _keep_queue_short(self._below.info("socket"), NOT_SENT_BESIDE_FLOWS)
             self._filling = True
             try:
                 message = carrier.data_to_send(room if room > LEAST_MESSAGE else LEAST_MESSAGE, _monotonic())
@@ -302,12 +321,12 @@ class CarrierWebSocket:
         self._lose("the connection was aborted by this gateway")
 
 
-def _keep_queue_short(sock: socket.socket | None) -> None:
-    """Have the kernel hold little that it cannot send yet: what waits there cannot be overtaken."""
+def _keep_queue_short(sock: socket.socket | None, size: int = NOT_SENT_LOW_WATER) -> None:
+    """Have the kernel hold little that it cannot send yet: what waits there is not overtaken, or dropped."""
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
     if sock is None or option is None or sock.family == getattr(socket, "AF_UNIX", None):
         return
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, option, NOT_SENT_LOW_WATER)
+        sock.setsockopt(socket.IPPROTO_TCP, option, size)
     except OSError as error:
         log.debug("the kernel's queue cannot be kept short: %s", error)

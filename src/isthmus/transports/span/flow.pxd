@@ -1,0 +1,16 @@
+# The C types of flow.py, for Cython; flow.py itself is ordinary Python and runs without them.
+cimport cython
+
+from isthmus.span.flow cimport Flow
+from isthmus.span.flows cimport Flows
+
+
+cdef class SpanFlow:
+    cdef object _driver
+    cdef Flow _flow
+    cdef Flows _flows
+    cdef object _receiver
+
+    cpdef begin(self, receiver)
+    cpdef deliver(self, list datagrams)
+    cpdef send(self, list datagrams)
