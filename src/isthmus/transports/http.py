@@ -28,8 +28,8 @@ from multidict import CIMultiDictProxy
 from isthmus import access
 from isthmus.identity import ANONYMOUS
 from isthmus.transports.base import HttpHandler, Receiver, Transport, peer_name
-from isthmus.websocket.heads import MAXIMUM_FIELDS
 from isthmus.websocket.handshake import refusal
+from isthmus.websocket.heads import MAXIMUM_FIELDS
 from isthmus.wse.requests import begins_emulation
 
 if TYPE_CHECKING:
