@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import argon2
 import pytest
 from tests.system import configuration, peers
 from tests.system.certificates import Authority
@@ -161,6 +162,51 @@ def test_never_means_never(processes: Processes, tmp_path: Path) -> None:
         assert peers.is_reset_at(gateways.port)
         gateways.client.wait_for("answered 400 No")
         assert box.requests == 1
+
+
+def test_who_comes_is_asked_as_for_a_websocket(processes: Processes, tmp_path: Path) -> None:
+    """A realm guards the request that creates an emulated WebSocket; a wrong password is told."""
+    table, mine, wrong = (tmp_path / name for name in ("users", "mine", "wrong"))
+    table.write_text(f"alice:{argon2.PasswordHasher().hash('open sesame')}:people\n")
+    mine.write_text("alice:open sesame\n")
+    wrong.write_text("alice:guessed\n")
+    for file in (table, mine, wrong):
+        file.chmod(0o600)
+    port, web_port = free_port(), free_port()
+    realm = (
+        "<security><realm><name>people</name><authentication>"
+        "<http-challenge-scheme>Basic</http-challenge-scheme><login-modules><login-module><type>file</type>"
+        "<success>required</success><options><file>users</file></options></login-module></login-modules>"
+        "</authentication></realm></security>"
+    )
+    guarded = (
+        f"<service><accept>ws://0.0.0.0:{web_port}/x</accept><type>echo</type>"
+        "<realm-name>people</realm-name><authorization-constraint><require-valid-user/>"
+        "</authorization-constraint></service>"
+    )
+    with Middlebox(web_port, websocket="strip") as box:
+        file = configuration.write(tmp_path / "server.xml", guarded, realm)
+        server = processes.gateway(file).started()
+        for file in (mine, wrong):
+            options = {
+                "http.authorization.file": file,
+                "http.authorization.insecure": "allowed",
+                "connect.timeout": "5 s",
+            }
+            joining = configuration.service(
+                f"tcp://127.0.0.1:{port}", f"ws://127.0.0.1:{box.port}/x", connect_options=options
+            )
+            client = processes.gateway(configuration.write(tmp_path / "client.xml", joining)).started()
+            if file is mine:
+                with peers.connect(port) as connection:
+                    connection.sendall(b"abc")
+                    assert peers.read_exactly(connection, 3) == b"abc"
+            else:
+                assert peers.is_reset_at(port)
+                client.wait_for("answered 401 Unauthorized")
+            port = free_port()
+        server.wait_for("refused with 401")
+        assert server.text.count("refused with 401") == 1, "one login fails once"
 
 
 def test_climbing_back_drops_no_stream(processes: Processes, tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ def test_a_server_without_span(processes: Processes, tmp_path: Path) -> None:
 def test_a_server_that_refuses_the_offer(processes: Processes, tmp_path: Path) -> None:
     """It is asked once more without, and from then on without at once."""
     with OtherServer(refuse=lambda request: "Sec-WebSocket-Protocol" in request.headers) as server:
-        gateway, port = start_client(processes, tmp_path, server.port)
+        # Such a refusal may be a middlebox's as well: else an emulated WebSocket is tried between the two.
+        gateway, port = start_client(processes, tmp_path, server.port, {"ws.fallback": "never"})
         for _ in range(3):
             echoes(port)
         assert server.offers == [[SPAN], [], [], []]

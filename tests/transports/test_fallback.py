@@ -123,6 +123,17 @@ def test_where_nothing_gets_through_the_first_reason_is_told(world: World) -> No
     assert pair.door.ways.best() is Way.WEBSOCKET
 
 
+def test_a_server_that_asks_who_comes_is_heard(world: World) -> None:
+    pair = Pair(world)
+    inner = Script(lambda head: b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+    pair.box.inner = lambda: inner
+    client = pair.connect()
+    world.advance(10.0)
+    (error,) = client.failures
+    assert "answered 401" in str(error)
+    assert "http.authorization.file" in error.hint
+
+
 def test_silence_is_told_and_another_way_is_tried_the_next_time(world: World) -> None:
     pair = Pair(world, connect_timeout=4)
     met = []

@@ -33,6 +33,7 @@ from isthmus.wse.requests import Asking
 log = logging.getLogger(__name__)
 
 _OF_A_MIDDLEBOX = frozenset({400, 405, 406, 408, 410, 411, 415, 417, 426, 500, 501, 505})
+_OF_A_GUARD = frozenset({401, 403, 429})
 LEAST_SECONDS = 1.0
 """There is no other attempt when less than this is left of `connect.timeout`."""
 
@@ -246,6 +247,8 @@ class FallbackDial:
         self._dial = None
         if self._options.fallback != "auto":
             self._fail(error)
+        elif isinstance(error.__cause__, HandshakeRefused) and error.__cause__.status in _OF_A_GUARD:
+            self._fail(error)  # it gets through, to somebody who says no
         elif self._first_error is not None:
             # The way that was meant is what its user wants to hear of.
             error, said = self._first_error, error
