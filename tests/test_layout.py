@@ -26,7 +26,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("accepts",),
     ("gateway",),
     ("console", "log_lines", "log_writer", "home", "certificates", "credentials", "logins", "doctor"),
-    ("cli_options",),
+    ("cli_options", "installation"),
     ("cli", "__main__"),
 ]
 

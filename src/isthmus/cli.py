@@ -13,7 +13,7 @@ import functools
 import gc
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
@@ -501,7 +501,9 @@ def version() -> int:
 
     isthmus version
     """
-    for name, value in _installation():
+    from isthmus.installation import described
+
+    for name, value in described():
         typer.echo(f"{name:<12}{value}")
     return 0
 
@@ -529,40 +531,3 @@ def _packaged_home() -> Path:
     from isthmus import home
 
     return Path(home.__file__).parent
-
-
-def _installation() -> Iterator[tuple[str, str]]:
-    """Tell what runs here, one name and value each."""
-    import platform
-    import ssl
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as version_of
-
-    from isthmus import __version__
-    from isthmus.transports import epoll
-    from isthmus.websocket import frames
-
-    def installed(package: str) -> str:
-        try:
-            return version_of(package)
-        except PackageNotFoundError:
-            return "not installed"
-
-    compiled = not str(frames.__file__).endswith(".py")
-    yield "isthmus", __version__
-    yield (
-        "inner loops",
-        "compiled" if compiled else "not compiled: isthmus was installed without a C compiler",
-    )
-    yield "Python", f"{platform.python_implementation()} {platform.python_version()} on {platform.platform()}"
-    uvloop = installed("uvloop")
-    other = "asyncio" if uvloop == "not installed" else f"uvloop {uvloop}"
-    yield "event loop", f"isthmus, else {other}" if epoll.available else other
-    yield "aiofastnet", installed("aiofastnet")
-    yield "OpenSSL", f"{ssl.OPENSSL_VERSION} (Python's ssl), {_openssl_of_cryptography()} (cryptography)"
-
-
-def _openssl_of_cryptography() -> str:
-    from cryptography.hazmat.backends.openssl.backend import backend
-
-    return backend.openssl_version_text()
