@@ -15,8 +15,8 @@ COMPILED := $(shell find src -name '*.pyx' -o -name '*.pxd') \
 	$(wildcard $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd')))
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-# Tests that need not run again on the uncompiled code: with processes, or of what is never compiled.
-NOT_COMPILED := system config security rfc6455
+# Tests of what is compiled, and of gateways made of it in one process: they run again on the uncompiled code.
+BOTH_WAYS := span websocket transports services flow test_gateway.py
 
 # The package as it is without a compiler.
 COPY_PURE = @rm -rf $(PURE) && mkdir -p $(PURE) && cp -R src/isthmus $(PURE)/ && find $(PURE) -name '*.so' -delete
@@ -38,10 +38,10 @@ endif
 demo: $(VENV)/isthmus.stamp ## two gateways and an echo server on this machine, each step told
 	@$(BIN)/python demo/demo.py
 
-test: $(VENV)/test.stamp ## all tests, then those without processes again on the uncompiled code
+test: $(VENV)/test.stamp ## all tests, then those of compiled modules again on the uncompiled code
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGUMENTS)
 	$(COPY_PURE)
-	ISTHMUS_EXPECT=pure PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n $(WORKERS) $(NOT_COMPILED:%=--ignore=tests/%) $(ARGUMENTS)
+	ISTHMUS_EXPECT=pure PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n $(WORKERS) $(BOTH_WAYS:%=tests/%) $(ARGUMENTS)
 
 check: $(VENV)/check.stamp ## style, format and types
 	$(BIN)/ruff check .

@@ -50,6 +50,7 @@ WITHOUT_TESTS: dict[str, str] = {
     "services/__init__.py": "the table of services, each of which test_gateway makes",
     "services/base.py": "protocols only",
     "transports/_heap.pyx": "the compiled part of heap.py",
+    "transports/wse/dial.py": "the dial of fallback.py where a WebSocket is blocked: test_fallback.py",
     "transports/negotiation.py": "a protocol and its error only",
     "transports/tls_socket.py": "one of the two kinds of TLS that test_tls.py tests",
     "transports/_datagram_socket.pyx": "the compiled twin of datagram_socket.py",

@@ -49,7 +49,6 @@ from isthmus.transports.stream_socket import PlainStreamSocket
 from isthmus.transports.tcp import TcpTransport
 from isthmus.transports.udp_accept import UdpAccept
 from isthmus.transports.ws_datagrams import WebSocketFlowIncoming
-from isthmus.transports.wse.accept import EmulationAccept
 from isthmus.uri import Address
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
 
     from isthmus.security.contexts import Certificates
     from isthmus.transports.http import HttpBridge
+    from isthmus.transports.wse.accept import EmulationAccept
 
 Accepted = Callable[[PlainStreamSocket], None]
 
@@ -294,6 +294,8 @@ class Accepts:
     ) -> EmulationAccept | None:
         if options.emulation == "disabled":
             return None
+        from isthmus.transports.wse.accept import EmulationAccept  # only where a WebSocket is accepted
+
         emulation = EmulationAccept(address, options, cross_site, self.quota)
         self.emulations.append(emulation)
         return emulation

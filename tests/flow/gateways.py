@@ -153,11 +153,12 @@ async def pair(
     `properties` and `web_options` (of the Web side) are for both.
     """
     scheme, _, kind = scheme.partition(" ")
-    sealing: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    of_one: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # options of the server's and of the client's
     if kind == "plain":
         web_options = {"span.mode": "never", **(web_options or {})}
+        of_one = {}, {"ws.fallback": "never"}  # one connection for each, whatever becomes of it
     elif kind == "sealed":
-        sealing = {"span.seal.key": seal_key()}, {"span.seal.pin": pin_of_file(seal_key())}
+        of_one = {"span.seal.key": seal_key()}, {"span.seal.pin": pin_of_file(seal_key())}
     port, web_port = free_port(), web_port or free_port()
     public = f"{scheme}://{HOST}:{through or web_port}/tunnel"
     bind = {f"{scheme}.bind": f"{HOST}:{web_port}"} if through else {}
@@ -165,10 +166,10 @@ async def pair(
         "proxy",
         public,
         f"tcp://{HOST}:{backend_port}",
-        accept_options={**bind, **sealing[0], **(web_options or {})},
+        accept_options={**bind, **of_one[0], **(web_options or {})},
         **properties,
     )
-    to_far = {**sealing[1], **(web_options or {})}
+    to_far = {**of_one[1], **(web_options or {})}
     near = service("proxy", f"tcp://{HOST}:{port}", public, connect_options=to_far, **properties)
     secure = scheme == "wss"
     server_config = configuration(far, options=options, security=server_security() if secure else None)

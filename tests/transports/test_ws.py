@@ -19,8 +19,9 @@ from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError, StreamCut, StreamReset
 from isthmus.transports.base import Transport
 from isthmus.transports.keep_alive import IdleLimit
-from isthmus.transports.ws import WebSocketOpening, WebSocketTransport
+from isthmus.transports.ws import WebSocketTransport
 from isthmus.transports.ws_connect import start_plain
+from isthmus.transports.ws_dial import WebSocketOpening
 from isthmus.uri import parse
 from isthmus.websocket.connection import Connection
 from isthmus.websocket.frames import FrameReader, Role, close_payload

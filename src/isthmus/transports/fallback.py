@@ -23,12 +23,9 @@ from isthmus.errors import ConnectError
 from isthmus.transports.base import Connector, Transport
 from isthmus.transports.door import Door
 from isthmus.transports.ways import Way
-from isthmus.transports.ws_dial import Failed, Opened, Opening, WebSocketDial
-from isthmus.transports.wse.connected import ConnectedStream
-from isthmus.transports.wse.opening import EmulationOpening
+from isthmus.transports.ws_dial import Failed, Opened, WebSocketDial
 from isthmus.uri import Address
 from isthmus.websocket.handshake import HandshakeError, HandshakeRefused
-from isthmus.wse.requests import Asking
 
 log = logging.getLogger(__name__)
 
@@ -47,52 +44,6 @@ def blocked(error: ConnectError) -> bool:
         return True
     page = any(name == "content-type" and "html" in value.lower() for name, value in cause.headers)
     return 200 <= cause.status < 300 or cause.status in _OF_A_MIDDLEBOX or (cause.status == 403 and page)
-
-
-class EmulationDial(WebSocketDial):
-    """One attempt to open an emulated WebSocket by `way`, also where the server redirects it; None: see
-    `EmulationOpening`.
-    """
-
-    __slots__ = ("_made", "_way")
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        address: Address,
-        options: ConnectOptions,
-        opened: Opened,
-        failed: Failed,
-        subprotocols: Sequence[str] = (),
-        fields: Sequence[tuple[str, str]] = (),
-        way: Way | None = None,
-    ) -> None:
-        super().__init__(loop, address, options, opened, failed, subprotocols, fields)
-        self._way = way
-        self._made: EmulationOpening | None = None
-
-    @property
-    def way(self) -> Way | None:
-        """The way that it is open by."""
-        return None if self._made is None else self._made.open_way
-
-    def _make(self, door: Door, address: Address) -> Opening:
-        def asking() -> Asking:
-            host, target, headers = door.asking(address, self._fields)
-            return Asking(host, target, tuple(headers))
-
-        self._made = EmulationOpening(
-            address,
-            door.connector(address),
-            self._origin,
-            self._opened_once,
-            self._failed_once,
-            asking,
-            self._subprotocols,
-            lambda response: door.heard(address, response),
-            self._way,
-        )
-        return self._made
 
 
 class FallbackDial:
@@ -209,6 +160,8 @@ class FallbackDial:
 
     def _emulated(self, way: Way | None) -> None:
         self._found_out = way is None  # else it is believed no longer than it was
+        from isthmus.transports.wse.dial import EmulationDial  # most need none
+
         dial = EmulationDial(
             self._loop,
             self._address,
@@ -222,6 +175,9 @@ class FallbackDial:
         self._begin(dial)
 
     def _emulation_opened(self, below: Transport, subprotocol: str | None, rest: bytearray) -> None:
+        from isthmus.transports.wse.connected import ConnectedStream
+        from isthmus.transports.wse.dial import EmulationDial
+
         assert self._door is not None
         dial, self._dial = self._dial, None
         way = dial.way if isinstance(dial, EmulationDial) else None

@@ -23,7 +23,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from isthmus.config.model import AcceptOptions
 from isthmus.errors import ConnectError
@@ -38,8 +38,6 @@ from isthmus.transports.probe import Probes
 from isthmus.transports.rate import limited
 from isthmus.transports.told import told
 from isthmus.transports.ws import WebSocketTransport
-from isthmus.transports.wse.accept import EmulatedHandshake, EmulationAccept
-from isthmus.transports.wse.exchange import Exchange
 from isthmus.uri import Address
 from isthmus.websocket.frames import Role
 from isthmus.websocket.handshake import (
@@ -52,11 +50,12 @@ from isthmus.websocket.handshake import (
     parse_request_head,
     refusal,
 )
-from isthmus.wse.requests import Place, place_of
 
 if TYPE_CHECKING:
     from isthmus.transports.http import HttpBridge
     from isthmus.transports.span.accept import SpanAccept
+    from isthmus.transports.wse.accept import EmulatedHandshake, EmulationAccept
+    from isthmus.wse.requests import Place
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ _REFUSED = {
     504: "the service behind this gateway did not answer in time",
 }
 
-Handshake = Upgrade | EmulatedHandshake
+Handshake: TypeAlias = "Upgrade | EmulatedHandshake"
 """What a client asks for a WebSocket with, which is right and not answered yet."""
 
 
@@ -252,10 +251,7 @@ class FirstRequest:
 
     def _route(self, request: RequestHead, head: bytes) -> None:
         router = self._front.router
-        place = place_of(request.path)
-        emulated = None if place is None else router.find_emulated(request.host, place)
-        if emulated is not None and place is not None:
-            self._emulate(emulated, place, request)
+        if any(route.emulation is not None for route in router.websockets) and self._emulate(request):
             return
         websocket = router.find_websocket(request.host, request.path)
         if websocket is not None and (_is_meant(request) or self._front.bridge is None):
@@ -274,16 +270,24 @@ class FirstRequest:
         else:
             raise HandshakeError(404, "")
 
-    def _emulate(self, route: WebSocketRoute, place: Place, request: RequestHead) -> None:
-        front, emulation = self._front, route.emulation
-        assert emulation is not None
+    def _emulate(self, request: RequestHead) -> bool:
+        """Take a request of WebSocket emulation; return False if it is none."""
+        # With an accept that has it these are imported; others do without.
+        from isthmus.transports.wse.exchange import Exchange
+        from isthmus.wse.requests import place_of
+
+        front, place = self._front, place_of(request.path)
+        route = None if place is None else front.router.find_emulated(request.host, place)
+        if route is None or route.emulation is None or place is None:
+            return False
         again = partial(front.again, route.options.http_keepalive_timeout)
         exchange = Exchange(self._end(), request, self._reader.rest, again)
 
         def created(handshake: EmulatedHandshake, transport: Transport) -> None:
             _admit(route, handshake.request, transport, partial(_take, route, handshake))
 
-        emulation.take(exchange, place, created, front.head_timeout, route.subprotocols)
+        route.emulation.take(exchange, place, created, front.head_timeout, route.subprotocols)
+        return True
 
     def _admit(self, route: WebSocketRoute, request: RequestHead, taken: Taken) -> None:
         """Give the connection to `taken` when it is known who asks, and that they may."""

@@ -14,8 +14,14 @@ from isthmus.transports.credentials import hint_for
 from isthmus.transports.dial import no_answer
 from isthmus.transports.door import Door
 from isthmus.transports.redirects import follow, location_of
-from isthmus.transports.ws import WebSocketOpening
 from isthmus.uri import Address
+from isthmus.websocket.handshake import (
+    ClientHandshake,
+    HandshakeError,
+    HeadReader,
+    ResponseHead,
+    parse_response_head,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +39,107 @@ class Opening(Receiver, Protocol):
 
     def cancel(self) -> None:
         """Give up: nothing is called any more."""
+
+
+class WebSocketOpening:
+    """The client's side of a handshake: the receiver of a new connection until the server has answered.
+
+    Either `opened` is called, with the connection, the subprotocol that the server chose and what came behind
+    its answer, or `failed`, once. `opened` must give the connection another receiver. Before that, `heard` is
+    given the server's answer. `handshake` is what is asked, if not the plain one for `address`.
+    """
+
+    __slots__ = (
+        "_address",
+        "_below",
+        "_done",
+        "_failed",
+        "_handshake",
+        "_heard",
+        "_opened",
+        "_reader",
+    )
+
+    def __init__(
+        self,
+        address: Address,
+        opened: Callable[[Transport, str | None, bytearray], None],
+        failed: Callable[[ConnectError], None],
+        handshake: ClientHandshake | None = None,
+        heard: Callable[[ResponseHead], None] | None = None,
+    ) -> None:
+        self._address = address
+        self._opened = opened
+        self._failed = failed
+        self._done = False
+        self._handshake = handshake or ClientHandshake(address.authority, address.target)
+        self._heard = heard
+        self._reader = HeadReader()
+        self._below: Transport | None = None
+
+    def connection_made(self, transport: Transport) -> None:
+        if self._done:
+            transport.abort()
+            return
+        self._below = transport
+        transport.write(self._handshake.request())
+
+    def data_received(self, data: memoryview) -> None:
+        view = data
+        while not self._done:
+            try:
+                head = self._reader.feed(view)
+                if head is None:
+                    return
+                rest = self._reader.rest
+                response = parse_response_head(head)
+                if response.interim:
+                    view = memoryview(rest)
+                    continue
+                if self._heard is not None:
+                    self._heard(response)
+                subprotocol = self._handshake.verify(response)
+            except HandshakeError as error:
+                self._fail(error.reason, 504 if error.status == 504 else 502, error)
+                return
+            below, self._below = self._below, None
+            self._done = True
+            if below is not None:
+                self._opened(below, subprotocol, rest)
+            return
+
+    def eof_received(self) -> None:
+        self._fail("it ended the connection without an answer to the WebSocket handshake", 502, None)
+
+    def pause_writing(self) -> None:
+        """The request is small; there is nothing to hold back."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail("it dropped the connection without an answer to the WebSocket handshake", 502, error)
+
+    @property
+    def asked(self) -> bool:
+        """Whether the connection stood, so that the server was asked."""
+        return self._below is not None
+
+    def cancel(self) -> None:
+        """Give up: nothing is called any more."""
+        self._done = True
+        below, self._below = self._below, None
+        if below is not None:
+            below.abort()
+
+    def _fail(self, reason: str, status: int, cause: Exception | None) -> None:
+        if self._done:
+            return
+        self.cancel()
+        failure = ConnectError(f"Unable to connect to {self._address}: {reason}", status=status)
+        failure.asked = True
+        failure.__cause__ = cause
+        self._failed(failure)
 
 
 class WebSocketDial:

@@ -164,7 +164,7 @@ def test_a_key_that_changes_meanwhile_is_told_of_and_the_streams_wait(
 
 @pytest.mark.parametrize("mode", ["auto", "required"])
 def test_a_server_that_does_not_seal_gets_nothing(world: World, key: Path, mode: str) -> None:
-    scene = pinned(key, world, server={"seal": None, "mode": mode})
+    scene = pinned(key, world, server={"seal": None, "mode": mode}, ws_fallback="never")
     scene.server.answers = False
     client = scene.connect()
     world.settle()

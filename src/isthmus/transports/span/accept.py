@@ -12,6 +12,7 @@ import math
 import ssl
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from isthmus.config.model import AcceptOptions, GatewayOptions
 from isthmus.identity import ANONYMOUS, Identity
@@ -25,12 +26,14 @@ from isthmus.transports.span.admitted import RENEWAL_SECONDS, AdmittedCarrier
 from isthmus.transports.span.flow import SpanFlowIncoming
 from isthmus.transports.span.incoming import SpanIncoming
 from isthmus.transports.span.limits import Budgets, FlowTerms, limits_of
-from isthmus.transports.span.seal import Sealing
 from isthmus.transports.span.session import SessionDriver
 from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.span.websocket import CarrierWebSocket
 from isthmus.uri import Address
 from isthmus.websocket.frames import Role
+
+if TYPE_CHECKING:
+    from isthmus.transports.span.seal import Sealing
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +111,8 @@ class SpanAccept:
         def failed(why: str, cause: BaseException) -> None:
             self._sealing.discard(sealing)
             log.info("%s: %s: %s", self.address, peer, why)
+
+        from isthmus.transports.span.seal import Sealing
 
         sealing = Sealing(Role.SERVER, self._seal, sealed, failed, self._handshake_timeout)
         self._sealing.add(sealing)

@@ -18,7 +18,6 @@ from isthmus.span.frames import SEALED_SUBPROTOCOL, SUBPROTOCOL
 from isthmus.transports.base import Connector, Dial, Transport
 from isthmus.transports.door import Door
 from isthmus.transports.fallback import FallbackDial
-from isthmus.transports.span.seal import Sealing, not_sealed
 from isthmus.transports.ways import Way
 from isthmus.transports.ws_dial import Opened
 from isthmus.websocket.frames import Role
@@ -69,6 +68,8 @@ class Offer:
     def no_span(self) -> ConnectError:
         """Say that the server does not speak what it has to."""
         if self.context is not None:
+            from isthmus.transports.span.seal import not_sealed
+
             return not_sealed(self.address, "the server does not speak sealed span, and span.seal.pin is set")
         return ConnectError(
             f"Unable to connect to {self.address}: the server does not speak span, and span.mode is required",
@@ -174,6 +175,8 @@ class _Attempts:
         self._opened(below, subprotocol, rest)
 
     def _seal(self, below: Transport, subprotocol: str | None, rest: bytearray) -> None:
+        from isthmus.transports.span.seal import Sealing, not_sealed
+
         offer, context = self._offer, self._offer.context
         if subprotocol is None or context is None:
             self._opened(below, None, rest)

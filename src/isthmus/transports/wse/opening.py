@@ -27,7 +27,7 @@ Failed = Callable[[ConnectError], None]
 
 
 class EmulationOpening:
-    """Asks the server of `address`, over connections of `below`; see `ws.WebSocketOpening`, which it is like.
+    """Asks the server of `address`, over connections of `below`; like `ws_dial.WebSocketOpening`.
 
     `asking` makes what requests have in common: for the first one and, as the server may have set cookies,
     again for the others. `way` is how; None: that is found out, and `open_way` says it then.
