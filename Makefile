@@ -41,7 +41,8 @@ demo: $(VENV)/isthmus.stamp ## two gateways and an echo server on this machine, 
 test: $(VENV)/test.stamp ## all tests, then those of compiled modules again on the uncompiled code
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGUMENTS)
 	$(COPY_PURE)
-	ISTHMUS_EXPECT=pure PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n $(WORKERS) $(BOTH_WAYS:%=tests/%) $(ARGUMENTS)
+	ISTHMUS_EXPECT=pure ISTHMUS_LOOPS=isthmus PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n $(WORKERS) \
+		$(BOTH_WAYS:%=tests/%) $(ARGUMENTS)
 
 check: $(VENV)/check.stamp ## style, format and types
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Event loops to test on.
 
 A module that imports `event_loop_policy` and has `pytestmark = on_each_loop` runs each of its async tests
-on our own loop, on asyncio's and on uvloop.
+on our own loop, on asyncio's and on uvloop; on our own only with ISTHMUS_LOOPS=isthmus, for a second run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ _POLICIES: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.fixture(params=list(_POLICIES))
+_LOOPS = os.environ.get("ISTHMUS_LOOPS", ",".join(_POLICIES)).split(",")
+
+
+@pytest.fixture(params=_LOOPS)
 def event_loop_policy(request: pytest.FixtureRequest) -> Any:
     """Run the test once on each kind of loop."""
     return _POLICIES[request.param]()
