@@ -144,6 +144,10 @@ def test_a_written_rate_reads_back_equal(value: int) -> None:
     assert units.rate(units.format_rate(value)) == value
 
 
+def test_what_stands_around_a_number_is_whatever_python_calls_space() -> None:
+    assert units.count("\x1f7\u2003") == 7
+
+
 @given(st.text(), st.sampled_from([units.size, units.duration, units.rate, units.names, units.count]))
 def test_any_text_is_read_or_refused(text: str, reader: Callable[[object], object]) -> None:
     try:

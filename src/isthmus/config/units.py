@@ -164,5 +164,5 @@ def count(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value.strip()):
-        return int(value)
+        return int(value.strip())
     raise NotAllowed(f"{shown(value)} is not a number", COUNT_ALLOWED)
