@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from isthmus import cli
 from isthmus.doctor import visit
+from isthmus.doctor.emulation import Emulation, judge
 from isthmus.doctor.finding import EXAMINATIONS, Verdict
 from isthmus.doctor.line import Line
 from isthmus.doctor.recommendation import REACHABLE, UNREACHABLE, WARNED
@@ -66,10 +67,10 @@ def test_each_symptom_is_what_the_code_says(symptom: str) -> None:
 
 def test_the_example_is_a_report() -> None:
     report, _, rest = EXAMPLE.partition("\nReachable")
-    found = re.findall(r"^(?:ok|note|WARN|FAIL) +([a-z]+(?: trip)?)  ", report, re.M)
-    assert found == list(EXAMINATIONS)
+    found = re.findall(r"^(?:ok|note|WARN|FAIL|-) +([a-z]+(?: trip)?)  ", report, re.M)
+    assert found == [*(name for name in EXAMINATIONS if name != "emulation"), "emulation"]
     lines = EXAMPLE.splitlines()
-    assert len(lines) <= 41
+    assert len(lines) <= 42
     assert all(len(line) <= WIDTH for line in lines if "isthmus proxy" not in line)
     command = next(line for line in lines if "isthmus proxy" in line)
     file = tomllib.loads(re.sub(r"^  ", "", rest.partition("as a file:\n")[2], flags=re.M))
@@ -100,6 +101,7 @@ async def test_each_key_is_documented(serving: Serving, tmp_path: Path) -> None:
             continue  # test_tls.py and test_proxy.py have theirs
         documented = set(re.findall(r"`([^`]+)`", rows[name]))
         assert _keys(seen[name].facts) <= documented, name
+    assert set(judge(Emulation(seen.line.address)).facts) <= set(re.findall(r"`([^`]+)`", rows["emulation"]))
 
 
 def _keys(facts: Any) -> set[str]:

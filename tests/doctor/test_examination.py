@@ -8,6 +8,7 @@ import socket
 import pytest
 from tests.doctor.middleboxes import Box, dated, refusal, refuses_upgrades, without
 from tests.doctor.scene import Serving, examine
+from tests.system.middlebox import Middlebox
 from tests.system.process import free_port
 from tests.transports.proxy_servers import HttpProxy, ProxyServer, basic, socks5
 
@@ -23,7 +24,8 @@ async def test_a_free_way(serving: Serving) -> None:
         seen = await examine(f"ws://127.0.0.1:{port}/x")
     assert list(seen.findings) == list(EXAMINATIONS)
     for name, finding in seen.findings.items():
-        expected = {"tls": Verdict.NOTE, "idle": Verdict.LEFT_OUT}.get(name, Verdict.OK)
+        left_out = dict.fromkeys(("emulation", "idle"), Verdict.LEFT_OUT)
+        expected = {"tls": Verdict.NOTE, **left_out}.get(name, Verdict.OK)
         assert finding.verdict is expected, finding
     assert seen.recommendation.code == REACHABLE
     assert "span is spoken" in seen["upgrade"].seen
@@ -39,13 +41,70 @@ async def test_upgrade_is_stripped(serving: Serving) -> None:
     async with serving() as port, Box(port, request=without("Upgrade", "Connection")) as box:
         seen = await examine(f"ws://127.0.0.1:{box.port}/x")
     found = seen["upgrade"]
-    assert found.verdict is Verdict.FAILED
+    assert found.verdict is Verdict.WARNING
     assert found.seen.startswith("Upgrade is stripped on the way: the gateway got a request without it")
-    assert "ask for WebSocket (HTTP Upgrade, RFC 6455)" in found.advice
+    assert seen["emulation"].verdict is Verdict.WARNING
+    assert "ask for WebSocket (HTTP Upgrade, RFC 6455)" in seen["emulation"].advice
     assert seen["buffering"].verdict is Verdict.OK, "ordinary answers still come"
     assert seen["round trip"].verdict is Verdict.LEFT_OUT
     assert seen["clock"].verdict is Verdict.OK
+    assert seen.recommendation.code == WARNED
+
+
+async def test_nothing_stands_in_for_a_websocket(serving: Serving) -> None:
+    async with (
+        serving(accept={"ws.emulation": "disabled"}) as port,
+        Box(port, request=without("Upgrade", "Connection")) as box,
+    ):
+        seen = await examine(f"ws://127.0.0.1:{box.port}/x")
+    assert seen["upgrade"].verdict is seen["emulation"].verdict is Verdict.FAILED
+    assert "ask for WebSocket (HTTP Upgrade, RFC 6455)" in seen["upgrade"].advice
+    assert "does not get through either: answered 404" in seen["emulation"].seen
+    assert "ws.emulation" in seen["emulation"].advice
     assert seen.recommendation.code == UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("websocket", "fallback"),
+    [("strip", False), ("400", False), ("drop", False), ("404", True), ("403", True), ("swallow", True)],
+)
+@pytest.mark.parametrize(("holds", "way"), [(False, "streaming"), (True, "short")])
+async def test_what_stands_in_for_a_websocket(
+    serving: Serving, websocket: str, fallback: bool, holds: bool, way: str
+) -> None:
+    """It is named only where a connect does not find it out by itself, or loses an attempt by that."""
+    async with serving() as port:
+        with Middlebox(port, websocket=websocket, holds=holds) as box:
+            seen = await examine(f"ws://127.0.0.1:{box.port}/x")
+    found = seen["emulation"]
+    assert found.verdict is seen["upgrade"].verdict is Verdict.WARNING, seen.text
+    assert found.facts["way"] == way
+    assert float(found.facts["round trip"]) > 0  # type: ignore[arg-type]
+    assert ("with short answers" if holds else "with a long answer") in found.seen
+    assert "ask for WebSocket" in found.advice
+    assert ("to be passed on as they come" in found.advice) == holds
+    assert seen.needs.fallback == (way if fallback else "")
+    assert (f'"ws.fallback" = "{way}"' in seen.recommendation.toml) == fallback
+    assert seen.recommendation.code == WARNED
+    assert all(len(line) <= 100 for line in seen.text.splitlines() if "isthmus proxy" not in line)
+
+
+async def test_where_no_http_is_answered_nothing_is_emulated() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        seen = await examine(f"ws://127.0.0.1:{silent.getsockname()[1]}/x", patience=0.3)
+    assert seen["emulation"].seen == "not needed: nothing on the way blocks WebSockets alone"
+
+
+async def test_a_realm_behind_a_box_that_blocks_websockets(serving: Serving) -> None:
+    def asks(head: bytes) -> bytes | None:
+        return None if b"upgrade: websocket" in head.lower() or b"/;e/" in head else head
+
+    answer = refusal("401 Unauthorized", 'WWW-Authenticate: Basic realm="x"')
+    async with serving() as port, Box(port, request=asks, refusal=answer) as box:
+        seen = await examine(f"ws://127.0.0.1:{box.port}/x")
+    assert seen["emulation"].verdict is Verdict.FAILED
+    assert "a gateway that asks who we are" in seen["emulation"].seen
+    assert "--credentials" in seen["emulation"].advice
 
 
 async def test_only_connection_is_stripped(serving: Serving) -> None:
@@ -60,7 +119,8 @@ async def test_a_box_refuses_websockets(serving: Serving, status: str) -> None:
     async with serving() as port, Box(port, request=refuses_upgrades, refusal=answer) as box:
         seen = await examine(f"ws://127.0.0.1:{box.port}/x")
     found = seen["upgrade"]
-    assert found.verdict is Verdict.FAILED
+    assert found.verdict is Verdict.WARNING
+    assert seen.recommendation.code == WARNED
     assert f"refused with {status} by '1.1 filter.corp'" in found.seen
     assert found.seen.endswith("an ordinary request reaches the gateway: blocked on the way")
 

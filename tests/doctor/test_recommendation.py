@@ -54,6 +54,7 @@ NEEDS = [
     Needs(proxy_credentials=True, authority=True, credentials=True),
     Needs(inactivity=60.0),
     Needs(ping_deadline=4.0),
+    Needs(fallback="streaming"),
 ]
 
 
@@ -78,6 +79,8 @@ def test_what_is_recommended_can_be_started(
     assert bool(line.address.query) == ("left out here" in made.words[-1])
     options = service.connect_options
     assert options.websocket_inactivity_timeout == needs.inactivity
+    assert options.fallback == (needs.fallback or "auto")
+    assert any("ws.fallback streaming" in each for each in made.words) == bool(needs.fallback)
     started: list[GatewayConfig] = []
 
     def run(config: GatewayConfig, **_: object) -> int:

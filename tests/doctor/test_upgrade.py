@@ -82,6 +82,37 @@ def test_judgement(facts: dict[str, Any], verdict: Verdict, words: str) -> None:
     assert bool(found.advice) == (verdict in (Verdict.FAILED, Verdict.WARNING))
 
 
+HTML = {"content-type": "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "blocked", "falls_back"),
+    [
+        ({"span": SPAN, "mirror": mirror()}, False, False),
+        ({"span": refused(426), "mirror": mirror("upgrade")}, True, True),
+        ({"span": refused(426, own=True), "ordinary": Mirror(404, {})}, True, True),
+        ({"span": refused(404, own=True), "ordinary": mirror()}, False, False),
+        ({"span": refused(404), "ordinary": mirror()}, True, False),
+        ({"span": refused(404), "ordinary": Mirror(404, {})}, False, False),
+        ({"span": refused(403), "ordinary": Mirror(404, {})}, True, False),
+        ({"span": refused(403, False, **HTML), "ordinary": Mirror(404, {})}, True, True),
+        ({"span": refused(401), "ordinary": Mirror(401, {})}, False, False),
+        ({"span": refused(502), "ordinary": Mirror(502, {})}, False, False),
+        ({"span": refused(501), "ordinary": Mirror(404, {})}, True, True),
+        ({"span": Answer("", 101, error="no Accept"), "ordinary": mirror()}, True, True),
+        ({"span": Answer("", error="it was reset"), "ordinary": mirror()}, True, True),
+        ({"span": Answer("", error="it was reset")}, False, True),
+        ({"span": Answer("", error="silence", silent=True), "ordinary": mirror()}, True, False),
+        ({"span": Answer("", error="refused", asked=False), "ordinary": mirror()}, False, True),
+    ],
+)
+def test_what_counts_as_blocked(facts: dict[str, Any], blocked: bool, falls_back: bool) -> None:
+    upgrade = Upgrade(ADDRESS, **facts)
+    assert upgrade.blocked == blocked
+    if not upgrade.opened:
+        assert upgrade.falls_back == falls_back
+
+
 @pytest.mark.parametrize(("given", "advice"), [(False, "name it with --credentials"), (True, "is not taken")])
 def test_a_login(given: bool, advice: str) -> None:
     answer = refused(401, own=True, **{"www-authenticate": "Bearer"})

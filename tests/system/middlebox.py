@@ -17,8 +17,8 @@ class Middlebox:
     """Listens on `port` and hands requests on to `target`, both on this machine.
 
     `websocket` is what becomes of a WebSocket handshake: `pass`, `strip` (Upgrade is taken out), `drop` (the
-    connection ends), or the status that it is refused with. With `holds`, an answer is handed on when it is
-    complete, as every request is.
+    connection ends), `swallow` (nothing is answered), or the status that it is refused with. With `holds`,
+    an answer is handed on when it is complete, as every request is.
     """
 
     def __init__(self, target: int, *, websocket: str = "pass", holds: bool = False) -> None:
@@ -85,6 +85,9 @@ class Middlebox:
         if upgrade:
             self.websockets += 1
             if self.websocket == "drop":
+                return False
+            if self.websocket == "swallow":
+                await reader.read()
                 return False
             if self.websocket.isdigit():
                 writer.write(f"HTTP/1.1 {self.websocket} No\r\nContent-Length: 0\r\n\r\n".encode())

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.system import configuration, peers
 from tests.system.certificates import Authority
+from tests.system.middlebox import Middlebox
 from tests.system.network import Namespace
 from tests.system.pair import Processes
 from tests.system.process import ISTHMUS, eventually, free_port, isthmus_command, run
@@ -80,14 +81,17 @@ def gateway(
     return uri, port
 
 
-def check_recommended(processes: Processes, seen: Seen, folder: Path, accept: int) -> None:
+def check_recommended(
+    processes: Processes, seen: Seen, folder: Path, accept: int, *, command: bool = True
+) -> None:
     """What is recommended is checked, and carries bytes: the file first, then the command."""
     file = folder / "recommended.toml"
     file.write_text(seen.toml)
     checked = isthmus_command("check", file)
     assert checked.code == 0, checked.output.decode()
-    for command in (["start", "--config", str(file)], shlex.split(seen.command)[1:]):
-        process = processes.start([*ISTHMUS, *command], cwd=folder)
+    ways = [["start", "--config", str(file)], shlex.split(seen.command)[1:]]
+    for way in ways if command else ways[:1]:
+        process = processes.start([*ISTHMUS, *way], cwd=folder)
         process.wait_for("Started server successfully")
         with peers.connect(accept) as client:
             client.sendall(b"hello")
@@ -163,15 +167,17 @@ def test_tinyproxy_and_dante(
     assert "--proxy-credentials" in refused.advice("proxy") + refused.command
 
 
-def nginx(processes: Processes, need: Requirements, folder: Path, port: int, *lines: str) -> int:
-    """Start an nginx before `port`; return its own port."""
+def nginx(
+    processes: Processes, need: Requirements, folder: Path, port: int, *lines: str, host: str = GATEWAY_NAME
+) -> int:
+    """Start an nginx before `port`, where it asks for `host`; return its own port."""
     own = free_port()
     file = folder / f"nginx-{own}.conf"
     file.write_text(
         f"daemon off;\npid {folder}/nginx-{own}.pid;\nerror_log stderr;\nevents {{}}\n"
         f"http {{ access_log off;\nserver {{ listen 127.0.0.1:{own};\n"
         f"location / {{ proxy_pass http://127.0.0.1:{port}; proxy_http_version 1.1;\n"
-        f"proxy_set_header Host {GATEWAY_NAME}:{port};\n{' '.join(lines)} }} }} }}\n"
+        f"proxy_set_header Host {host}:{port};\n{' '.join(lines)} }} }} }}\n"
     )
     processes.start([need.program("nginx"), "-c", file])
     eventually(lambda: listens(own), "nginx listens")
@@ -184,13 +190,49 @@ UPGRADING = ("proxy_set_header Upgrade $http_upgrade;", 'proxy_set_header Connec
 def test_nginx_as_it_comes_strips_upgrade(
     processes: Processes, need: Requirements, tmp_path: Path, backend: peers.Backend
 ) -> None:
-    _, port = gateway(processes, tmp_path, backend)
-    own = nginx(processes, need, tmp_path, port)
-    seen = Seen(f"ws://127.0.0.1:{own}/app")
-    assert seen.code == 4
+    """And what is recommended then carries bytes all the same, emulated."""
+    _, port = gateway(processes, tmp_path, backend, host="127.0.0.1")
+    own, accept = nginx(processes, need, tmp_path, port, host="127.0.0.1"), free_port()
+    seen = Seen(f"ws://127.0.0.1:{own}/app", "--accept", f"tcp://127.0.0.1:{accept}")
+    assert seen.code == 3, seen.all
     assert "Upgrade is stripped on the way: the gateway got a request without it" in seen.seen("upgrade")
     assert seen.verdict("buffering") == "ok", "it passes on what comes"
     assert seen.verdict("clock") == "ok"
+    assert seen.findings["emulation"]["facts"]["way"] == "streaming"
+    assert "ws.fallback" not in seen.toml
+    check_recommended(processes, seen, tmp_path, accept)
+
+
+@pytest.mark.parametrize("holds", [False, True], ids=["hands on", "holds"])
+@pytest.mark.parametrize(("websocket", "set_there"), [("400", False), ("404", True), ("swallow", True)])
+def test_a_box_that_blocks_websockets(
+    websocket: str, set_there: bool, holds: bool, processes: Processes, tmp_path: Path, backend: peers.Backend
+) -> None:
+    """Where a connect does not find it out at once, the file says what is to be done from the start."""
+    _, port = gateway(processes, tmp_path, backend, host="0.0.0.0")
+    accept = free_port()
+    with Middlebox(port, websocket=websocket, holds=holds) as box:
+        given = ["--accept", f"tcp://127.0.0.1:{accept}", "--connect-timeout", "4"]
+        seen = Seen(f"ws://127.0.0.1:{box.port}/app", *given)
+        assert seen.code == 3, seen.all
+        assert seen.report["verdict"] == "reachable with warnings"
+        way = "short" if holds else "streaming"
+        assert seen.findings["emulation"]["facts"]["way"] == way
+        assert (f'"ws.fallback" = "{way}"' in seen.toml) == set_there
+        tried = box.websockets
+        check_recommended(processes, seen, tmp_path, accept, command=not set_there)
+        assert (box.websockets == tried) == set_there, "no handshake is wasted"
+
+
+def test_nothing_stands_in_for_a_websocket(
+    processes: Processes, tmp_path: Path, backend: peers.Backend
+) -> None:
+    _, port = gateway(processes, tmp_path, backend, host="0.0.0.0", ws_emulation="disabled")
+    with Middlebox(port, websocket="strip") as box:
+        seen = Seen(f"ws://127.0.0.1:{box.port}/app")
+    assert seen.code == 4
+    assert seen.verdict("emulation") == "failed"
+    assert "ws.emulation" in seen.advice("emulation")
 
 
 def test_nginx_cuts_what_is_silent(

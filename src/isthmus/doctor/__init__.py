@@ -7,6 +7,7 @@
     proxy            which proxy, and does it let us through?          what is said to each
     tls              whose certificate is it, is it intercepted?       two handshakes, the gateway's own word
     upgrade          may a WebSocket be opened, with subprotocol?      handshakes, what arrived of a request
+    emulation        does what stands in for a blocked one?            an emulated WebSocket
     buffering        do answers come as they are sent?                 pieces with pauses between
     speed            round trip and throughput                         pings, bytes down and up
     idle             is what is silent cut?                            a WebSocket that stays silent

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from isthmus.doctor import buffering, clock, idle, names, proxy, routes, speed, tls, upgrade
+from isthmus.doctor import buffering, clock, emulation, idle, names, proxy, routes, speed, tls, upgrade
 from isthmus.doctor.finding import ESSENTIAL, EXAMINATIONS, Finding, Verdict, left_out, quoted
 from isthmus.doctor.idle import Silence, timeout_for
 from isthmus.doctor.line import Line
@@ -69,6 +69,7 @@ class Examination:
             ("proxy", self._proxy),
             ("tls", self._tls),
             ("upgrade", self._upgrade),
+            ("emulation", self._emulation),
             ("buffering", self._buffering),
             ("round trip", self._websocket),
             ("idle", self._idle),
@@ -180,6 +181,24 @@ class Examination:
         self._note(upgrade.judge(asked))
         not_yet = self._seen is not None and self._seen.code == tls.NOT_YET_VALID
         self._note(clock.judge(clock.from_upgrade(asked), not_yet))
+        return True
+
+    async def _emulation(self) -> bool:
+        """See what stands in for a WebSocket that is blocked, in the time that a connect gives it."""
+        asked = self._asked
+        if not asked.blocked:
+            why = "a WebSocket opens" if asked.opened else "nothing on the way blocks WebSockets alone"
+            self._note(left_out("emulation", f"not needed: {why}"))
+            return True
+        seconds = self._patience / 2 if asked.falls_back else self._patience
+        found = await self._in(seconds + emulation.LONGEST_PING + 2.0, emulation.look(self.line, seconds))
+        if found.way is not None:
+            fallback = "" if asked.falls_back else found.way.name.lower()
+            self.needs = replace(self.needs, fallback=fallback)
+            self._note(upgrade.emulated(self.found["upgrade"]))
+        elif found.status == 401 and not asked.credentials and self.line.address.kind.secure:
+            self.needs = replace(self.needs, credentials=True)
+        self._note(emulation.judge(found, self.needs.fallback))
         return True
 
     # --- what follows stands for itself

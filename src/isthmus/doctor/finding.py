@@ -14,6 +14,7 @@ EXAMINATIONS = (
     "proxy",
     "tls",
     "upgrade",
+    "emulation",
     "buffering",
     "round trip",
     "throughput",

@@ -26,7 +26,8 @@ TRUSTSTORE = Path("authority.pem")
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What the way asks for and was not given: see the files above. `inactivity` is a
-    `ws.inactivity.timeout`, `ping_deadline` a `span.ping.deadline`, in seconds; 0: as it is.
+    `ws.inactivity.timeout`, `ping_deadline` a `span.ping.deadline`, in seconds; 0: as it is. `fallback` is a
+    `ws.fallback`; empty: `auto`, which finds it out by itself.
     """
 
     proxy_credentials: bool = False
@@ -34,6 +35,7 @@ class Needs:
     authority: bool = False
     inactivity: float = 0.0
     ping_deadline: float = 0.0
+    fallback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ def _words(line: Line, failed: Sequence[Finding], warned: Sequence[Finding], nee
         words = [f"Reachable; look at {', '.join(each.examination for each in warned)} above."]
     else:
         words = ["Reachable as it is."]
+    if needs.fallback:
+        words.append(
+            f"The file has ws.fallback {needs.fallback}, which the command has not: "
+            "start the file (isthmus start --config FILE)."
+        )
     missing = []
     if needs.proxy_credentials:
         host = line.way.proxies[-1].host if line.way.proxies else "PROXY"
@@ -107,6 +114,8 @@ def _options(line: Line, needs: Needs) -> ConnectOptions:
         changes["websocket_inactivity_timeout"] = needs.inactivity
     if needs.ping_deadline:
         changes["span_ping_deadline"] = needs.ping_deadline
+    if needs.fallback:
+        changes["fallback"] = needs.fallback
     return line.options.model_copy(update=changes)
 
 

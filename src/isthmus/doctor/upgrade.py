@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from isthmus.doctor.conversation import Conversation, Ended, HandshakeError
@@ -22,6 +22,7 @@ from isthmus.doctor.line import Line
 from isthmus.errors import ConnectError
 from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports import probe
+from isthmus.transports.fallback import blocks
 from isthmus.uri import Address
 from isthmus.websocket.handshake import ResponseHead
 
@@ -36,7 +37,8 @@ _TOLD_OF = ("server", "via", "location", "www-authenticate", "content-type", "pr
 class Answer:
     """What a handshake was answered. `status` 0: nothing came, and `error` says how that ended.
 
-    `error` is also what is wrong with a 101. `own` says whether it is in the form of isthmus's own refusals.
+    `error` is also what is wrong with a 101. `own` says whether it is in the form of isthmus's own refusals,
+    `asked` whether there was a connection to ask over, `silent` whether that stood and nothing came.
     """
 
     offered: str
@@ -47,6 +49,8 @@ class Answer:
     error: str = ""
     own: bool = False
     seconds: float = 0.0
+    asked: bool = True
+    silent: bool = False
 
     @property
     def opened(self) -> bool:
@@ -123,12 +127,37 @@ class Upgrade:
             return "Connection: Upgrade"
         return "" if self.mirror.field("sec-websocket-version") else "Sec-WebSocket-Version"
 
+    @property
+    def blocked(self) -> bool:
+        """Whether a WebSocket may be blocked on the way, where other requests of HTTP are answered."""
+        answer, ordinary = self.span, self.ordinary
+        if self.opened or not answer.asked or (self.told is None and ordinary is None):
+            return False
+        if self.stripped or answer.status in (0, 101):
+            return True
+        if answer.own or (answer.status == 401 and ordinary is not None and ordinary.status == 401):
+            return answer.status == 426
+        reaches = ordinary is not None and bool(ordinary.told)
+        return reaches or answer.status == 403 or self.falls_back
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether a connect that gets this answer emulates the WebSocket at once, by itself."""
+        if self.span.status in (0, 101):
+            return not self.span.silent
+        return blocks(self.span.status, self.span.fields)
+
 
 def judge(upgrade: Upgrade) -> Finding:
     if upgrade.opened:
         return _opened(upgrade)
     verdict, seen, advice = _refused(upgrade)
     return Finding("upgrade", verdict, seen, advice, _facts(upgrade))
+
+
+def emulated(finding: Finding) -> Finding:
+    """Return what is found where the WebSocket is emulated instead: it is no end any more."""
+    return replace(finding, verdict=Verdict.WARNING, advice="it is emulated instead: see emulation")
 
 
 def _opened(upgrade: Upgrade) -> Finding:
@@ -333,7 +362,8 @@ async def _offer_span(line: Line, seconds: float) -> tuple[Answer, bool]:
 
 
 def _unreached(line: Line, offered: str, error: ConnectError) -> Answer:
-    return Answer(offered, error=str(error).removeprefix(f"Unable to connect to {line.address}: "))
+    words = str(error).removeprefix(f"Unable to connect to {line.address}: ")
+    return Answer(offered, error=words, asked=False)
 
 
 async def _handshake(line: Line, subprotocols: Sequence[str], seconds: float) -> Answer:
@@ -361,7 +391,7 @@ async def shake_hands(
         async with asyncio.timeout(seconds):
             response, when, rest = await conversation.head()
     except TimeoutError:
-        return Answer(offered, error=f"nothing came within {seconds:g} s"), b""
+        return Answer(offered, error=f"nothing came within {seconds:g} s", silent=True), b""
     except Ended:
         how = quoted(str(conversation.error), 120) if conversation.error else "the connection was ended"
         return Answer(offered, error=how), b""

@@ -32,6 +32,7 @@ class WebSocket:
         if self.ended:
             return None
         began = self._conversation.now()
+        self._pongs.pop(payload, None)
         self._conversation.write(self._connection.send_ping(payload))
         try:
             async with asyncio.timeout(seconds):

@@ -42,8 +42,13 @@ def blocked(error: ConnectError) -> bool:
     cause = error.__cause__
     if not isinstance(cause, HandshakeRefused):
         return True
-    page = any(name == "content-type" and "html" in value.lower() for name, value in cause.headers)
-    return 200 <= cause.status < 300 or cause.status in _OF_A_MIDDLEBOX or (cause.status == 403 and page)
+    return blocks(cause.status, cause.headers)
+
+
+def blocks(status: int, headers: Sequence[tuple[str, str]]) -> bool:
+    """Whether this answer to a handshake is one of what is on the way, and not of its server."""
+    page = any(name == "content-type" and "html" in value.lower() for name, value in headers)
+    return 200 <= status < 300 or status in _OF_A_MIDDLEBOX or (status == 403 and page)
 
 
 class FallbackDial:
