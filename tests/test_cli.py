@@ -367,6 +367,30 @@ def test_proxy_through_proxies(started: Started) -> None:
     assert options.proxy_credentials_file == Path("who")
 
 
+def test_proxy_that_seals(started: Started) -> None:
+    pins = (
+        "sha256/pWx7BWk7ZXjAmJ1eGnvZZJ0hQmDNmlIa3cyLFHsaTQE=",
+        "sha256/qWx7BWk7ZXjAmJ1eGnvZZJ0hQmDNmlIa3cyLFHsaTQE=",
+    )
+    words = [word for pin in pins for word in ("--seal-pin", pin)]
+    assert run("proxy", "tcp://127.0.0.1:1", "wss://h/", *words).exit_code == 0
+    assert started.config.services[0].connect_options.span_seal_pins == pins
+
+
+@pytest.mark.parametrize(
+    ("connect", "pin", "said"),
+    [
+        ("wss://h/", "sha256:abc", "is not the pin of a key"),
+        ("tcp://h:1", "sha256/pWx7BWk7ZXjAmJ1eGnvZZJ0hQmDNmlIa3cyLFHsaTQE=", "--seal-pin seals a WebSocket"),
+    ],
+)
+def test_proxy_that_could_not_seal(connect: str, pin: str, said: str, started: Started) -> None:
+    result = run("proxy", "tcp://127.0.0.1:1", connect, "--seal-pin", pin)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not started.called
+
+
 @pytest.mark.parametrize(
     ("proxy", "said"),
     [

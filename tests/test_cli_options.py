@@ -7,6 +7,8 @@ from pathlib import Path
 
 from isthmus import cli, cli_options
 
+PIN = "sha256/pWx7BWk7ZXjAmJ1eGnvZZJ0hQmDNmlIa3cyLFHsaTQE="
+
 
 def test_proxy_and_doctor_take_the_same() -> None:
     own = {"accept", "connect", "address", "idle", "pin", "seconds", "machine", "log_file", "log_format"}
@@ -27,10 +29,12 @@ def test_what_they_mean() -> None:
         through=["socks://proxy:1080"],
         proxy_credentials=Path("a"),
         credentials=Path("b"),
+        seal_pins=[PIN],
         connect_timeout=3.0,
     )
     assert options.verify_server == "none"
     assert [str(each) for each in options.tcp_transport or ()] == ["socks://proxy:1080"]
+    assert options.span_seal_pins == (PIN,)
     stores = cli_options.security(Path("a.pem"), Path("b.p12"), None, Path("c"))
     assert stores.truststore is not None
     assert stores.truststore.type == "PEM"

@@ -27,6 +27,7 @@ from isthmus.cli_options import (
     KeyFile,
     PasswordFile,
     ProxyCredentials,
+    SealPins,
     Through,
     Truststore,
     connect_options,
@@ -227,6 +228,7 @@ def proxy(
     through: Through = None,
     proxy_credentials: ProxyCredentials = None,
     credentials: Credentials = None,
+    seal_pins: SealPins = None,
     connect_timeout: ConnectTimeout = 10.0,
     log_level: LogLevel = None,
     log_file: LogFile = None,
@@ -256,6 +258,8 @@ def proxy(
         levels = Levels(Level.WARN, levels.areas)
     console.start(levels, log_file, log_format)
     destination = uri.parse(connect)
+    if seal_pins and destination.scheme not in ("ws", "wss"):
+        raise ConfigurationError(f"--seal-pin seals a WebSocket, and {destination} is none", hint="wss://")
     from isthmus.config import proxy_config
 
     config = proxy_config(
@@ -266,6 +270,7 @@ def proxy(
             through=through,
             proxy_credentials=proxy_credentials,
             credentials=credentials,
+            seal_pins=seal_pins,
             connect_timeout=connect_timeout,
         ),
         security=security(truststore, keystore, key_file, password_file),
@@ -314,6 +319,7 @@ def doctor(
     through: Through = None,
     proxy_credentials: ProxyCredentials = None,
     credentials: Credentials = None,
+    seal_pins: SealPins = None,
     connect_timeout: ConnectTimeout = 10.0,
     log_level: LogLevel = None,
 ) -> int:
@@ -344,6 +350,7 @@ def doctor(
         through=through,
         proxy_credentials=proxy_credentials,
         credentials=credentials,
+        seal_pins=seal_pins,
         connect_timeout=connect_timeout,
     )
     certificates = security(truststore, keystore, key_file, password_file)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from isthmus.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from isthmus.config.model import ConnectOptions, Keystore, Security
 
@@ -42,6 +44,15 @@ Credentials = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Token, or user:password, to show a wss CONNECT. Read again."),
 ]
+SealPins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--seal-pin",
+        metavar="PIN",
+        help="Send nothing to CONNECT but sealed, to a gateway with this key, as isthmus seal prints it "
+        "there (span.seal.pin); repeated: one of these keys.",
+    ),
+]
 ConnectTimeout = Annotated[
     float, typer.Option(metavar="SECONDS", min=0.001, help="How long reaching CONNECT may take.")
 ]
@@ -53,18 +64,28 @@ def connect_options(
     through: list[str] | None,
     proxy_credentials: Path | None,
     credentials: Path | None,
+    seal_pins: list[str] | None,
     connect_timeout: float,
 ) -> ConnectOptions:
-    """Return the options of the connect. Raises `ConfigurationError` for a proxy that cannot be read."""
+    """Return the options of the connect. Raises `ConfigurationError` for a proxy, or a pin, that cannot be
+    read.
+    """
     from isthmus.config.model import ConnectOptions
     from isthmus.config.proxies import parse_proxies
+    from isthmus.config.units import NotAllowed
+    from isthmus.config.words import pins
 
+    try:
+        sealed_to = pins(tuple(seal_pins or ()))
+    except NotAllowed as error:
+        raise ConfigurationError(f"--seal-pin: {error}", hint=f"allowed: {error.allowed}") from None
     return ConnectOptions(
         connect_timeout=connect_timeout,
         verify_server="none" if insecure else "required",
         authorization_file=credentials,
         tcp_transport=parse_proxies(through),
         proxy_credentials_file=proxy_credentials,
+        span_seal_pins=sealed_to,
     )
 
 

@@ -48,6 +48,7 @@ LINES: list[dict[str, object]] = [
     {"environment": {"HTTPS_PROXY": "http://alice:sesame@proxy:3128"}},
     {"environment": {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "gw.example.com"}},
     {"verify_server": "none", "connect_timeout": 5.0},
+    {"span_seal_pins": ("sha256/pWx7BWk7ZXjAmJ1eGnvZZJ0hQmDNmlIa3cyLFHsaTQE=",)},
 ]
 NEEDS = [
     Needs(),
@@ -94,7 +95,8 @@ def test_what_is_recommended_can_be_started(
     assert same.connects == service.connects
     proxies = same.connect_options.tcp_transport or same.connect_options.http_transport
     assert proxies == (options.tcp_transport or options.http_transport)
-    for name in ("verify_server", "proxy_credentials_file", "authorization_file", "connect_timeout"):
+    same_in_both = ("verify_server", "proxy_credentials_file", "authorization_file", "connect_timeout")
+    for name in (*same_in_both, "span_seal_pins"):
         assert getattr(same.connect_options, name) == getattr(options, name), name
 
 

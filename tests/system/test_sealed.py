@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import shlex
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +15,7 @@ import pytest
 from tests.system import configuration, peers
 from tests.system.certificates import Authority
 from tests.system.pair import Processes
-from tests.system.process import PATIENCE, Gateway, eventually, free_port, isthmus_command
+from tests.system.process import ISTHMUS, PATIENCE, Gateway, eventually, free_port, isthmus_command
 from tests.system.span_scene import HOST, Load, Options, SpanPair, start_span_pair
 from websockets.asyncio.client import connect as websockets_connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -167,6 +169,36 @@ def test_an_intercepting_proxy_sees_nothing(
         assert len(proxy.seen) > 2 * len(data)
         assert SECRET not in proxy.seen
         assert ORIGIN not in proxy.seen
+
+
+def test_one_line_without_a_file(
+    processes: Processes, tmp_path: Path, authority: Authority, key: Path, pin: str
+) -> None:
+    """`isthmus proxy --seal-pin`, as the doctor recommends it, through somebody who ends TLS."""
+    with intercepted(authority) as (proxy, web_port), peers.Backend(peers.echo) as backend:
+        uri, port = f"wss://{HOST}:{proxy.port}/tunnel", free_port()
+        server = configuration.service(
+            uri,
+            f"tcp://{HOST}:{backend.port}",
+            accept_options={"wss.bind": f"{HOST}:{web_port}", "span.seal.key": key},
+        )
+        secure = configuration.security(keystore=authority.server(HOST))
+        processes.gateway(configuration.write(tmp_path / "server.xml", server, secure)).started()
+        given = ["--truststore", str(authority.truststore), "--seal-pin", pin]
+        seen = isthmus_command("doctor", uri, "--accept", f"tcp://{HOST}:{port}", *given, "--json")
+        report = json.loads(seen.output)
+        assert "is sealed to the gateway of --seal-pin" in seen.output.decode()
+        client = processes.start([*ISTHMUS, *shlex.split(report["recommendation"]["command"])[1:]])
+        client.wait_for("Started server successfully")
+        with peers.connect(port) as connection:
+            connection.sendall(SECRET)
+            assert peers.read_exactly(connection, len(SECRET)) == SECRET
+        assert "sealed.span.isthmus.v1" in proxy.subprotocols
+        assert SECRET not in proxy.seen
+        other = "sha256/" + "A" * 43 + "="
+        wrong = isthmus_command("doctor", uri, *given[:-1], other)
+        assert wrong.code == 4
+        assert pin in " ".join(wrong.output.decode().split())
 
 
 def test_without_sealing_it_sees_everything(

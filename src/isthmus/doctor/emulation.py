@@ -12,9 +12,9 @@ from isthmus.doctor.conversation import Conversation
 from isthmus.doctor.fallback import when_blocked
 from isthmus.doctor.finding import Finding, Verdict, milliseconds, quoted
 from isthmus.doctor.line import Line
+from isthmus.doctor.seal import ADVICE, seal, span_of
 from isthmus.doctor.websocket import WebSocket
 from isthmus.errors import ConnectError
-from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports import probe
 from isthmus.transports.base import Transport
 from isthmus.transports.dial import no_answer
@@ -39,6 +39,8 @@ class Emulation:
     round_trip: float = 0.0
     error: str = ""
     status: int = 0
+    unsealed: bool = False
+    """Whether it opened, and is not sealed to the gateway of `--seal-pin`."""
 
 
 def judge(emulation: Emulation, fallback: str = "") -> Finding:
@@ -53,6 +55,9 @@ def judge(emulation: Emulation, fallback: str = "") -> Finding:
     ask = when_blocked(emulation.address)
     if emulation.way is None:
         seen = f"a WebSocket that is emulated over HTTP does not get through either: {emulation.error}"
+        if emulation.unsealed:
+            seen = f"emulated over HTTP it opens, and nothing is sent over it: {emulation.error}"
+            ask = ADVICE
         match emulation.status:
             case 401:
                 seen = "HTTP gets through, to a gateway that asks who we are before it emulates a WebSocket"
@@ -75,26 +80,26 @@ def judge(emulation: Emulation, fallback: str = "") -> Finding:
 async def look(line: Line, seconds: float) -> Emulation:
     """Open an emulated WebSocket in `seconds` at most, ping it, and close it."""
     loop = asyncio.get_running_loop()
-    opening: asyncio.Future[tuple[Transport, bytearray]] = loop.create_future()
+    opening: asyncio.Future[tuple[Transport, str | None, bytearray]] = loop.create_future()
 
     def opened(below: Transport, subprotocol: str | None, rest: bytearray) -> None:
         if opening.done():
             below.abort()
         else:
-            opening.set_result((below, rest))
+            opening.set_result((below, subprotocol, rest))
 
     def failed(error: ConnectError) -> None:
         if not opening.done():
             opening.set_exception(error)
 
     options = line.options.model_copy(update={"connect_timeout": seconds})
-    offered = (SUBPROTOCOL, probe.SUBPROTOCOL)
+    offered = (span_of(line),) if line.options.span_seal_pins else (span_of(line), probe.SUBPROTOCOL)
     dial = EmulationDial(loop, line.asked, options, opened, failed, offered)
     began = loop.time()
     try:
         dial.start(line.door())
         async with asyncio.timeout(seconds + 1.0):
-            below, rest = await opening
+            below, chosen, rest = await opening
     except TimeoutError:
         return _failed(line, no_answer(line.address, seconds))
     except ConnectError as error:
@@ -103,6 +108,11 @@ async def look(line: Line, seconds: float) -> Emulation:
         if not opening.done() or opening.cancelled():
             dial.cancel()
     took = loop.time() - began
+    if line.options.span_seal_pins:
+        unsealed = await seal(line, below, chosen, rest, LONGEST_PING)
+        below.abort()
+        way = None if unsealed else dial.way
+        return Emulation(line.address, way, took, error=unsealed, unsealed=bool(unsealed))
     conversation = Conversation()
     conversation.connection_made(below)
     below.set_receiver(conversation)

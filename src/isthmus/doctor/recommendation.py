@@ -145,6 +145,8 @@ def _command(address: Address, accept: Address, options: ConnectOptions, securit
     for name, file in files:
         if file is not None:
             words += [name, str(file)]
+    for pin in options.span_seal_pins:
+        words += ["--seal-pin", pin]
     if options.verify_server == "none":
         words.append("--insecure")
     if options.connect_timeout != ConnectOptions().connect_timeout:

@@ -19,8 +19,9 @@ from isthmus.doctor.conversation import Conversation, Ended, HandshakeError
 from isthmus.doctor.fallback import when_blocked
 from isthmus.doctor.finding import Finding, Verdict, quoted
 from isthmus.doctor.line import Line
+from isthmus.doctor.seal import ADVICE, seal, span_of
 from isthmus.errors import ConnectError
-from isthmus.span.frames import SUBPROTOCOL
+from isthmus.span.frames import SEALED_SUBPROTOCOL, SUBPROTOCOL
 from isthmus.transports import probe
 from isthmus.transports.fallback import blocks
 from isthmus.uri import Address
@@ -30,6 +31,7 @@ _MOST = 8 * 1024
 _HELLO = 3.0
 """Seconds that a server which chose span may take for its first message."""
 _BINARY = b"\x82"
+_SPAN = (SUBPROTOCOL, SEALED_SUBPROTOCOL)
 _TOLD_OF = ("server", "via", "location", "www-authenticate", "content-type", "proxy-agent", "x-cache")
 
 
@@ -80,7 +82,8 @@ class Upgrade:
     """All that was asked: `span` and `probed` are handshakes with those subprotocols, `plain` one without
     (where the others were refused). `mirror` is of a request that looks like a handshake, `ordinary` of one
     that does not. None: not asked, or nobody answered. `spoke`: a server that chose span said its HELLO,
-    which comes first.
+    which comes first. `unsealed`: why it is not sealed to the gateway of `--seal-pin`; empty: it is; None:
+    that was not asked for.
     """
 
     address: Address
@@ -91,6 +94,7 @@ class Upgrade:
     ordinary: Mirror | None = None
     credentials: bool = False
     spoke: bool = True
+    unsealed: str | None = None
 
     @property
     def best(self) -> Answer:
@@ -104,7 +108,7 @@ class Upgrade:
 
     @property
     def has_span(self) -> bool:
-        return self.span.opened and self.span.chosen == SUBPROTOCOL and self.spoke
+        return self.span.opened and self.span.chosen in _SPAN and self.spoke
 
     @property
     def can_probe(self) -> bool:
@@ -170,6 +174,12 @@ def _opened(upgrade: Upgrade) -> Finding:
     ):
         notes.append("extensions are stripped (isthmus uses none)")
     more = f"; {'; '.join(notes)}" if notes else ""
+    if upgrade.unsealed:
+        seen = f"a WebSocket opens, and nothing is sent over it: {upgrade.unsealed}"
+        return Finding("upgrade", Verdict.FAILED, seen + more, ADVICE, facts)
+    if upgrade.unsealed is not None:
+        seen = f"a WebSocket opens and is sealed to the gateway of --seal-pin: streams outlive it{more}"
+        return Finding("upgrade", Verdict.OK, seen, "", facts)
     if upgrade.has_span:
         seen = f"a WebSocket opens, subprotocol kept; span is spoken: streams outlive it{more}"
         return Finding("upgrade", Verdict.OK, seen, "", facts)
@@ -307,6 +317,7 @@ def _facts(upgrade: Upgrade) -> dict[str, object]:
         "opened": upgrade.opened,
         "span": upgrade.has_span,
         "probes": upgrade.can_probe,
+        "sealed": upgrade.unsealed == "",
         "stripped": upgrade.stripped,
         "gateway says": None if told is None else told.told,
         "answers": [
@@ -329,7 +340,7 @@ def _facts(upgrade: Upgrade) -> dict[str, object]:
 async def look(line: Line, seconds: float) -> Upgrade:
     """Ask for a WebSocket with each subprotocol, and for what arrives of a request; `seconds` for each."""
     credentials = line.options.authorization_file is not None and line.trusted
-    span, spoke = await _offer_span(line, seconds)
+    span, spoke, unsealed = await _offer_span(line, seconds)
     probed = plain = None
     if span.opened or span.status not in (0, 401, 404):
         probed = await _handshake(line, (probe.SUBPROTOCOL,), seconds)
@@ -340,25 +351,30 @@ async def look(line: Line, seconds: float) -> Upgrade:
     ordinary = None
     if mirror is None or not mirror.told:
         ordinary = await _mirror(line, False, seconds)
-    return Upgrade(line.address, span, probed, plain, mirror, ordinary, credentials, spoke)
+    return Upgrade(line.address, span, probed, plain, mirror, ordinary, credentials, spoke, unsealed)
 
 
-async def _offer_span(line: Line, seconds: float) -> tuple[Answer, bool]:
-    """Return the answer to a handshake that offers span, and whether a server that chose it spoke then."""
+async def _offer_span(line: Line, seconds: float) -> tuple[Answer, bool, str | None]:
+    """Return the answer to a handshake that offers span, whether a server that chose it spoke then, and
+    `unsealed`, see `Upgrade`.
+    """
+    offered, unsealed = span_of(line), None
     try:
         conversation = await line.talk(seconds)
     except ConnectError as error:
-        return _unreached(line, SUBPROTOCOL, error), True
-    answer, rest = await shake_hands(line, conversation, (SUBPROTOCOL,), seconds)
+        return _unreached(line, offered, error), True, None
+    answer, rest = await shake_hands(line, conversation, (offered,), seconds)
     spoke = True
-    if answer.opened and answer.chosen == SUBPROTOCOL:
+    if answer.opened and offered == SEALED_SUBPROTOCOL:
+        unsealed = await seal(line, conversation.transport, answer.chosen, rest, seconds)
+    elif answer.opened and answer.chosen == SUBPROTOCOL:
         try:
             async with asyncio.timeout(_HELLO):
                 spoke = (rest or (await conversation.read()).data)[:1] == _BINARY
         except (TimeoutError, Ended):
             spoke = False
     conversation.close()
-    return answer, spoke
+    return answer, spoke, unsealed
 
 
 def _unreached(line: Line, offered: str, error: ConnectError) -> Answer:
