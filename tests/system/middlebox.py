@@ -131,11 +131,16 @@ async def _wait_for_end(reader: asyncio.StreamReader, far: asyncio.StreamReader)
     """Stop waiting for an answer that nobody wants any more. Nothing may wait for `reader` meanwhile."""
     loop = asyncio.get_running_loop()
     while not reader.at_eof():
-        later = loop.create_future()
-        loop.call_later(0.05, later.set_result, None)
+        later: asyncio.Future[None] = loop.create_future()
+        loop.call_later(0.05, _wake, later)
         await later
     if far.exception() is None:
         far.set_exception(ConnectionResetError())
+
+
+def _wake(later: asyncio.Future[None]) -> None:
+    if not later.done():
+        later.set_result(None)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

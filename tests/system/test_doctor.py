@@ -168,14 +168,21 @@ def test_tinyproxy_and_dante(
 
 
 def nginx(
-    processes: Processes, need: Requirements, folder: Path, port: int, *lines: str, host: str = GATEWAY_NAME
+    processes: Processes,
+    need: Requirements,
+    folder: Path,
+    port: int,
+    *lines: str,
+    host: str = GATEWAY_NAME,
+    pem: Path | None = None,
 ) -> int:
-    """Start an nginx before `port`, where it asks for `host`; return its own port."""
+    """Start an nginx before `port`, where it asks for `host`; return its own port. `pem`: it ends TLS."""
     own = free_port()
+    tls = "" if pem is None else f" ssl; ssl_certificate {pem}; ssl_certificate_key {pem}"
     file = folder / f"nginx-{own}.conf"
     file.write_text(
         f"daemon off;\npid {folder}/nginx-{own}.pid;\nerror_log stderr;\nevents {{}}\n"
-        f"http {{ access_log off;\nserver {{ listen 127.0.0.1:{own};\n"
+        f"http {{ access_log off;\nserver {{ listen 127.0.0.1:{own}{tls};\n"
         f"location / {{ proxy_pass http://127.0.0.1:{port}; proxy_http_version 1.1;\n"
         f"proxy_set_header Host {host}:{port};\n{' '.join(lines)} }} }} }}\n"
     )
@@ -233,6 +240,21 @@ def test_nothing_stands_in_for_a_websocket(
     assert seen.code == 4
     assert seen.verdict("emulation") == "failed"
     assert "ws.emulation" in seen.advice("emulation")
+
+
+def test_upgrade_is_stripped_by_who_ends_tls(
+    processes: Processes, need: Requirements, tmp_path: Path, backend: peers.Backend, authority: Authority
+) -> None:
+    _, port = gateway(processes, tmp_path, backend, host="127.0.0.1")
+    pem, accept = authority.server("127.0.0.1"), free_port()
+    own = nginx(processes, need, tmp_path, port, host="127.0.0.1", pem=pem)
+    given: list[str | Path] = ["--truststore", authority.truststore]
+    given += ["--accept", f"tcp://127.0.0.1:{accept}"]
+    seen = Seen(f"wss://127.0.0.1:{own}/app", *given)
+    assert seen.code == 3, seen.all
+    assert seen.findings["emulation"]["facts"]["way"] == "streaming"
+    assert "or use wss" not in seen.advice("emulation")
+    check_recommended(processes, seen, tmp_path, accept)
 
 
 def test_nginx_cuts_what_is_silent(
