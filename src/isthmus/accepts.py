@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 from isthmus.config.model import AcceptOptions, Bind, GatewayOptions, ProxyProperties, Service
@@ -26,7 +26,6 @@ from isthmus.services import AnyService
 from isthmus.services.base import DatagramService, HttpService, StreamService
 from isthmus.transports import listen, stdio, udp_accept
 from isthmus.transports.accept import SocketIncoming, StreamIncoming
-from isthmus.transports.authentication import Guard, GuardedHttp, StreamAuthentication
 from isthmus.transports.base import (
     HttpHandler,
     Incoming,
@@ -38,11 +37,8 @@ from isthmus.transports.base import (
 from isthmus.transports.cross_site import CrossSite, CrossSiteHttp
 from isthmus.transports.datagrams import Freshness
 from isthmus.transports.forwarded import client_of
-from isthmus.transports.front import Front, HttpRoute, Router, WebSocketRoute
 from isthmus.transports.keep_alive import IdleLimit
 from isthmus.transports.listen import Listening, Quota
-from isthmus.transports.probe import Probes
-from isthmus.transports.span.accept import SpanAccept
 from isthmus.transports.span.limits import Budgets, FlowTerms
 from isthmus.transports.span.place import place_of
 from isthmus.transports.stream_socket import PlainStreamSocket
@@ -55,8 +51,14 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from isthmus.security.contexts import Certificates
+    from isthmus.transports.authentication import Guard
+    from isthmus.transports.front import Front
     from isthmus.transports.http import HttpBridge
+    from isthmus.transports.probe import Probes
+    from isthmus.transports.span.accept import SpanAccept
     from isthmus.transports.wse.accept import EmulationAccept
+
+# What only an accept from the Web or a login needs is imported there: a start must not wait for the rest.
 
 Accepted = Callable[[PlainStreamSocket], None]
 
@@ -95,7 +97,6 @@ class Accepts:
         self.emulations: list[EmulationAccept] = []
         self.budgets = Budgets.of(options)
         """What the streams of all accepts and connects share."""
-        self.probes = Probes(options.doctor_maximum_probes, options.doctor_maximum_rate)
         self._options = options
         self._server_tls = server_tls
         self._guard = guard
@@ -105,6 +106,14 @@ class Accepts:
         self._udp: list[UdpAccept] = []
         self._standard: SocketIncoming | None = None
         self._standard_service: StreamService | None = None
+
+    @cached_property
+    def probes(self) -> Probes | None:
+        """What examinations of the way to all accepts may take together; None: there are none."""
+        from isthmus.transports.probe import Probes
+
+        maximum = self._options.doctor_maximum_probes
+        return Probes(maximum, self._options.doctor_maximum_rate) if maximum else None
 
     def add(self, service: Service, running: AnyService) -> None:
         """Bind the accepts of one service. Raises `BindError`, `KeystoreError` or `ConfigurationError`."""
@@ -121,6 +130,8 @@ class Accepts:
                 place = (at.host, at.port) if at is not None else (address.host, address.port)
                 front = self._fronts.get(place)
                 if front is None:
+                    from isthmus.transports.front import Front, Router
+
                     front = Front(
                         Router(),
                         head_timeout=self._options.http_head_timeout,
@@ -213,6 +224,8 @@ class Accepts:
         def secure(accepted: PlainStreamSocket, origin: Origin | None = None) -> None:
             receiver: Receiver = StreamIncoming(address, service.incoming, rate, origin)
             if guard is not None:
+                from isthmus.transports.authentication import StreamAuthentication
+
                 receiver = StreamAuthentication(guard, partial(admitted, origin), origin)
             # A stream needs half-close, which only the layer has.
             accept_secure(accepted.detach(), certificates, receiver, handshake_timeout=timeout, kind="layer")
@@ -236,12 +249,15 @@ class Accepts:
         return secure
 
     def _route(self, front: Front, address: Address, service: Service, running: AnyService) -> None:
+        from isthmus.transports.authentication import GuardedHttp
+        from isthmus.transports.front import HttpRoute, WebSocketRoute
+
         cross_site, guard = CrossSite(service.cross_site), self._guard(service)
         if address.kind.stream:
             options = service.accept_options
             idle = IdleLimit(str(address), options.websocket_ping_interval)
             emulation = self._emulation(address, options, cross_site)
-            probes = self.probes if options.doctor_probe == "enabled" and self.probes.maximum else None
+            probes = self.probes if options.doctor_probe == "enabled" else None
             span = self._span(address, service, running, guard) if options.span_mode != "never" else None
             stream = cast("StreamService", running)
             plain = _flows(service, running) if _only_flows(service) else stream.incoming
@@ -274,6 +290,8 @@ class Accepts:
             most = service.udp.udp_maximum_flows + _SPARE_FLOWS
             offer_flow = flows.flow
             terms = FlowTerms(freshness_of(service), flows.counters, most, service.streams)
+        from isthmus.transports.span.accept import SpanAccept
+
         span = SpanAccept(
             address,
             options,

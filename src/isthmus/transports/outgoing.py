@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from isthmus.config.model import ConnectOptions
 from isthmus.config.proxies import Credential, Proxy, Way, hops
 from isthmus.transports.base import Connector
-from isthmus.transports.http_authentication import Authentication
-from isthmus.transports.http_connect import HttpConnect
 from isthmus.transports.negotiation import Negotiation
-from isthmus.transports.socks import Socks4a, Socks5
-from isthmus.transports.tunnel import TunnelConnector
 from isthmus.uri import Address
 
 Credentials = Callable[[Proxy], Credential | None]
@@ -51,6 +47,10 @@ def through(
     if not way.proxies:
         host, port = way.instead or (address.host, address.port)
         return socket(address, Address(address.scheme, host, port))
+    from isthmus.transports.tunnel import (
+        TunnelConnector,  # as all that follows: only a way through proxies pays
+    )
+
     first = way.proxies[0]
     below = socket(_address_of(first), _address_of(first))
     timeout = options.connect_timeout
@@ -75,10 +75,15 @@ def _talk(proxy: Proxy, host: str, port: int, credentials: Credentials) -> Calla
         return credentials(proxy)
 
     host = host.rstrip(".")
-    if proxy.spoken == "socks5":
-        return lambda: Socks5(host, port, who())
-    if proxy.spoken == "socks4a":
+    if proxy.spoken in ("socks5", "socks4a"):
+        from isthmus.transports.socks import Socks4a, Socks5
+
+        if proxy.spoken == "socks5":
+            return lambda: Socks5(host, port, who())
         return lambda: Socks4a(host, port, (who() or Credential("", "")).user)
+    from isthmus.transports.http_authentication import Authentication
+    from isthmus.transports.http_connect import HttpConnect
+
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     shared = Authentication(str(proxy), proxy.host, who, clear=not proxy.secure)
     return lambda: HttpConnect(target, shared.begin())
