@@ -19,8 +19,9 @@ from tests.flow.gateways import (
     server_security,
     service,
 )
+from tests.flow.loops import event_loop_policy
 from tests.system.process import free_port
-from tests.transports.loops import PATIENCE, event_loop_policy, nothing_left_open, on_each_loop, until
+from tests.transports.loops import PATIENCE, nothing_left_open, on_each_loop, until
 
 from isthmus.gateway import Gateway
 from isthmus.services.flows import FlowService

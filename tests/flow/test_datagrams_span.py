@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from tests.flow.gateways import HOST, Application, Backend, configuration, service
 from tests.flow.gateways import echo as echo_stream
+from tests.flow.loops import event_loop_policy
 from tests.flow.test_datagrams import Udp, echo, running_flows
 from tests.flow.test_faults import Cut, Faults
 from tests.flow.test_span import NEVER, connector_of
 from tests.system.process import free_port
-from tests.transports.loops import event_loop_policy, nothing_left_open, on_each_loop, until
+from tests.transports.loops import nothing_left_open, on_each_loop, until
 
 from isthmus.gateway import Gateway
 from isthmus.services.flows import FlowService

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from tests.flow.gateways import HOST, Application, Backend, pair
+from tests.flow.loops import event_loop_policy
 from tests.system.process import free_port
-from tests.transports.loops import event_loop_policy, on_each_loop
+from tests.transports.loops import on_each_loop
 
 __all__ = ["event_loop_policy"]
 pytestmark = [on_each_loop, pytest.mark.parametrize("scheme", ["ws plain", "wss plain"])]

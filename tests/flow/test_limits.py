@@ -8,8 +8,9 @@ import random
 
 import pytest
 from tests.flow.gateways import HOST, Application, Backend, configuration, echo, pair, running, service
+from tests.flow.loops import event_loop_policy
 from tests.system.process import free_port
-from tests.transports.loops import event_loop_policy, on_each_loop, until
+from tests.transports.loops import on_each_loop, until
 
 __all__ = ["event_loop_policy"]
 pytestmark = on_each_loop

@@ -19,9 +19,10 @@ from tests.flow.gateways import (
     server_security,
     service,
 )
+from tests.flow.loops import event_loop_policy
 from tests.flow.test_faults import Cut, Faults
 from tests.system.process import free_port
-from tests.transports.loops import event_loop_policy, nothing_left_open, on_each_loop, open_descriptors, until
+from tests.transports.loops import nothing_left_open, on_each_loop, open_descriptors, until
 
 from isthmus.gateway import Gateway
 from isthmus.transports.span.connect import Peer, SpanConnector

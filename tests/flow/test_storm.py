@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 from tests.flow.gateways import Application, Backend, pair
-from tests.transports.loops import event_loop_policy, on_each_loop
+from tests.flow.loops import event_loop_policy
+from tests.transports.loops import on_each_loop
 
 __all__ = ["event_loop_policy"]
 pytestmark = [on_each_loop, pytest.mark.parametrize("scheme", ["ws", "wss"])]

@@ -10,8 +10,9 @@ import os
 
 import pytest
 from tests.flow.gateways import HOST, Application, Backend, authority, echo, pair, read_all
+from tests.flow.loops import event_loop_policy
 from tests.system.process import free_port
-from tests.transports.loops import PATIENCE, event_loop_policy, on_each_loop, until
+from tests.transports.loops import PATIENCE, on_each_loop, until
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import InvalidStatus
 

@@ -40,13 +40,18 @@ _POLICIES: dict[str, Callable[[], Any]] = {
 }
 
 
-_LOOPS = os.environ.get("ISTHMUS_LOOPS", ",".join(_POLICIES)).split(",")
+LOOPS = os.environ.get("ISTHMUS_LOOPS", ",".join(_POLICIES)).split(",")
 
 
-@pytest.fixture(params=_LOOPS)
+def policy(name: str) -> Any:
+    """Return the policy that makes one of `LOOPS`."""
+    return _POLICIES[name]()
+
+
+@pytest.fixture(params=LOOPS)
 def event_loop_policy(request: pytest.FixtureRequest) -> Any:
     """Run the test once on each kind of loop."""
-    return _POLICIES[request.param]()
+    return policy(request.param)
 
 
 async def until(condition: Callable[..., object], what: str = "") -> None:

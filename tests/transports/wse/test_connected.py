@@ -10,6 +10,7 @@ from tests.transports.wse.scene import Pair
 
 from isthmus.errors import StreamReset
 from isthmus.transports.ways import Way
+from isthmus.transports.wse import connected as module
 from isthmus.transports.wse.connected import AT_A_TIME
 from isthmus.wse.frames import CLOSE, NOP, PONG, RECONNECT
 
@@ -94,6 +95,25 @@ def test_a_reset_is_a_reset(world: World, hold: bool, first: str) -> None:
     world.advance(1.0)
     assert isinstance(other.error, StreamReset)
     assert not pair.gateway.emulation.streams
+
+
+@WAYS
+def test_a_reset_ends_the_answer_without_waiting_for_the_server(
+    world: World, hold: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kaazing's gateway says nothing to the body that tells of it, and sees this."""
+    ended: list[module.Downstream] = []
+    close = module.Downstream.close
+
+    def recording(self: module.Downstream) -> None:
+        ended.append(self)
+        close(self)
+
+    monkeypatch.setattr(module.Downstream, "close", recording)
+    client, _ = Pair(world, hold=hold).open()
+    before = len(ended)
+    client.call("abort")
+    assert len(ended) > before
 
 
 @WAYS

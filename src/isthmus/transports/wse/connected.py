@@ -287,6 +287,11 @@ class ConnectedStream(EmulatedStream):
         if not self._ended:
             self._outward.broken = True
             self._end_output(in_order=False)
+        if self._outward.broken:
+            # Kaazing's gateway takes a reset from this: it answers no body that does not end in RECONNECT.
+            answers, self._answers = self._answers, []
+            for answer in answers:
+                answer.close()
         if self._done and not self._requester.busy:
             self.lose(None)
         else:
