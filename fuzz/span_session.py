@@ -15,13 +15,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from isthmus.span import Carrier, Limits, Session, Sessions, Stream
+from isthmus.span import Carrier, Flow, Limits, Session, Sessions, Stream
 from isthmus.span.frames import Settings, new
 
 VECTORS = Path(__file__).resolve().parent.parent / "docs" / "span-vectors.json"
 SEPARATOR = b"\xff\xfe\xfd"
 """Between two messages of an input."""
-LIMITS = Limits(maximum_streams=8, receive_budget=100_000, send_budget=100_000)
+LIMITS = Limits(
+    maximum_streams=8, receive_budget=100_000, send_budget=100_000, maximum_flows=4, flows_pending=8_192
+)
 
 
 class Peer:
@@ -31,6 +33,7 @@ class Peer:
         self.session: Session
         self.eof_told: set[int] = set()
         self.over: set[int] = set()
+        self.flows_over: list[Flow] = []
         self.received = 0
         self.end = -1
 
@@ -69,6 +72,20 @@ class Peer:
         assert stream.id in self.eof_told
         assert stream.id not in self.over
         self.over.add(stream.id)
+
+    def flow_opened(self, flow: Flow) -> None:
+        if flow.id % 5:
+            self.session.flows.accept(flow)
+        else:
+            self.session.flows.end(flow)
+
+    def datagrams(self, flow: Flow, datagrams: list[bytes]) -> None:
+        assert not flow.over
+        self.session.flows.send(flow, datagrams, 0.0)
+
+    def flow_ended(self, flow: Flow, code: int, text: str) -> None:
+        assert flow not in self.flows_over
+        self.flows_over.append(flow)
 
     def __getattr__(self, name: str) -> object:
         return lambda *_: None
@@ -117,6 +134,8 @@ def serve(data: bytes, sizes: Sequence[int], *, established: bool) -> tuple[int,
     if not isinstance(session, Session):
         return int(carrier.phase), 0, 0, 0
     assert len(session.streams) <= 2 * LIMITS.maximum_streams + 2
+    assert len(session.flows) <= LIMITS.maximum_flows
+    assert session.flows.waiting <= LIMITS.flows_pending
     assert session.receive_budget.used <= session.receive_budget.size
     for stream in session.streams.values():
         assert stream.receive.held <= LIMITS.largest_window
