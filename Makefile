@@ -6,6 +6,8 @@ PURE := $(CURDIR)/build/pure
 SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c '$(SUITABLE)' 2>/dev/null && echo $$name && break; done)
+# Few at a time to each: or the slow ones, which are the last, all wait for one of the workers.
+PARALLEL = -n $(WORKERS) --maxschedchunk=6
 FUZZ_SECONDS ?= 60
 # Twice the processors: half of the tests wait for other programs most of the time.
 WORKERS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
@@ -39,9 +41,9 @@ demo: $(VENV)/isthmus.stamp ## two gateways and an echo server on this machine, 
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/test.stamp ## all tests, then those of compiled modules again on the uncompiled code
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGUMENTS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGUMENTS)
 	$(COPY_PURE)
-	ISTHMUS_EXPECT=pure ISTHMUS_LOOPS=isthmus PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n $(WORKERS) \
+	ISTHMUS_EXPECT=pure ISTHMUS_LOOPS=isthmus PYTHONPATH=$(PURE) $(BIN)/python -m pytest $(PARALLEL) \
 		$(BOTH_WAYS:%=tests/%) $(ARGUMENTS)
 
 check: $(VENV)/check.stamp ## style, format and types

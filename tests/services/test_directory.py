@@ -538,7 +538,7 @@ def resizing(path: Path, size: int) -> Callable[[File, int, int], bytes]:
     return read_and_resize
 
 
-@pytest.mark.parametrize("length", [1000, 1 << 20])
+@pytest.mark.parametrize("length", [1000, 4 * directory_reader.PIECE])
 async def test_a_file_that_shrinks_ends_the_connection_early(
     home: Path, monkeypatch: pytest.MonkeyPatch, length: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -566,12 +566,13 @@ async def test_a_file_that_grows_is_sent_as_it_was_promised(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = home / "web/base/log.txt"
-    path.write_bytes(b"x" * (1 << 20))
-    monkeypatch.setattr(File, "read", resizing(path, 2 << 20))
+    length = 4 * directory_reader.PIECE
+    path.write_bytes(b"x" * length)
+    monkeypatch.setattr(File, "read", resizing(path, 2 * length))
     async with site(home) as web_site:
         answer = await web_site.get("/log.txt")
-        assert answer.fields["content-length"] == str(1 << 20)
-        assert answer.body == b"x" * (1 << 20)
+        assert answer.fields["content-length"] == str(length)
+        assert answer.body == b"x" * length
 
 
 async def test_a_client_that_takes_nothing_is_given_up(

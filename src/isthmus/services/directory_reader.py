@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from isthmus.services.directory_ranges import Range
 from isthmus.services.directory_tree import File
 
-PIECE = 256 * 1024
+PIECE = 1024 * 1024
 """How much of a file is read at a time; in bytes. Two pieces are held: one is sent while the next is read."""
 
 
