@@ -207,6 +207,34 @@ def test_other_credentials_are_not_asked_about(slapd: Slapd, authority: Authorit
         module(slapd, authority, userFilter=FILTER).login(Credentials(tokens=("x",)))
 
 
+def goes_on_to_stand(made: LdapModule, entry: Entry) -> bool:
+    """Whether a directory that is asked again, some times, still vouches for an entry."""
+    for _ in range(10):
+        if not made.vouches(entry.subject, entry.stamp):
+            return False
+        time.sleep(0.1)
+    return True
+
+
+@pytest.mark.parametrize("name", ["pwdChangedTime", "pwdLastSet", "userAccountControl", "nsAccountLock"])
+def test_a_password_that_was_changed_is_found_out(
+    slapd: Slapd, authority: Authority, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """By what directories keep of it; this one keeps none of these, so they are added to its answers."""
+    state, asked = ["20260101000000Z"], LdapModule._find
+
+    def found(self: LdapModule, connection: Any, provider: Provider, user: str) -> Any:
+        entry = asked(self, connection, provider, user)
+        return {**entry, "attributes": {**entry["attributes"], name: list(state)}}
+
+    monkeypatch.setattr(LdapModule, "_find", found)
+    made = module(slapd, authority, userFilter=FILTER, recheck="50 ms")
+    joe = login(made)
+    assert goes_on_to_stand(made, joe)
+    state[0] = "20260101000001Z"
+    assert not goes_on_to_stand(made, joe)
+
+
 def test_who_was_removed_or_changed_is_found_out(
     pytestconfig: pytest.Config, tmp_path: Path, authority: Authority
 ) -> None:
@@ -220,11 +248,7 @@ def test_who_was_removed_or_changed_is_found_out(
         assert joe.stamp != ann.stamp
 
         def stands(entry: Entry) -> bool:
-            for _ in range(10):
-                if not made.vouches(entry.subject, entry.stamp):
-                    return False
-                time.sleep(0.1)
-            return True
+            return goes_on_to_stand(made, entry)
 
         assert stands(joe)
         running.delete("cn=OPERATORS,ou=groups,dc=example,dc=com")
