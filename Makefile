@@ -6,8 +6,8 @@ PURE := $(CURDIR)/build/pure
 SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c '$(SUITABLE)' 2>/dev/null && echo $$name && break; done)
-# Few at a time to each: or the slow ones, which are the last, all wait for one of the workers.
-PARALLEL = -n $(WORKERS) --maxschedchunk=6
+# One at a time to each: a worker that is sent many before they are due keeps slow ones from the others.
+PARALLEL = -n $(WORKERS) --maxschedchunk=1
 FUZZ_SECONDS ?= 60
 # Twice the processors: half of the tests wait for other programs most of the time.
 WORKERS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))

@@ -304,4 +304,5 @@ def test_losing_some_carriers_loses_nothing(processes: Processes, tmp_path: Path
     assert not report.errors, str(report)
     assert not report.stuck, str(report)
     # Silence of one carrier is noticed within the deadline.
-    assert report.longest_wait < 2.5 * DEADLINE, str(report)
+    # Beside other tests the applications themselves wait for their turn.
+    assert report.longest_wait < (2.5 if SOAK_SECONDS else 5) * DEADLINE, str(report)
