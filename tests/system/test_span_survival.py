@@ -44,12 +44,15 @@ EVERY_KIND = "fin,rst,silence,half-open,mid-frame"
 
 
 def survived(report: Report, longest: float) -> None:
-    """Check that nobody noticed anything but waiting, for less than `longest` seconds."""
+    """Check that nobody noticed anything but waiting, for less than `longest` seconds.
+
+    Twice that in a short run: beside other tests the applications themselves wait for their turn.
+    """
     print(report)
     assert not report.errors, str(report)
     assert not report.stuck, str(report)
     assert report.conversations > 0, str(report)
-    assert report.longest_wait < longest, str(report)
+    assert report.longest_wait < (longest if SOAK_SECONDS else 2 * longest), str(report)
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
