@@ -133,7 +133,12 @@ def test_squid_is_told_a_wrong_password(
     told = client.told()
     assert f"the proxy {squid.uri}: it answers 407 Proxy Authentication Required; " in told
     assert f"it does not take the user name and password of 'alice' ({scheme})" in told
-    assert [each for each in squid.said() if each != "NONE_NONE/000"] == ["TCP_DENIED/407"] * 2
+
+    def answers() -> list[str]:
+        return [each for each in squid.said() if each != "NONE_NONE/000"]
+
+    eventually(lambda: len(answers()) >= 2, "squid has written down what it answered")
+    assert answers() == ["TCP_DENIED/407"] * 2
     assert "barley" not in client.process.text
 
 
