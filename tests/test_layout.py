@@ -113,7 +113,7 @@ def test_arrows_point_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "services").rglob("*.py")), ids=name_of)
 def test_services_know_no_concrete_transport(path: Path) -> None:
     transports = {each for each in imports_of(path) if is_in(each, "transports")}
-    assert transports <= {"transports.base", "transports.datagrams"}
+    assert transports <= {"transports.base", "transports.datagrams", "transports.layer"}
 
 
 def test_the_path_of_a_byte_knows_no_http_library() -> None:

@@ -63,7 +63,7 @@ def test_who_watches_is_told_what_happened(epoll: Any, pair: Ends) -> None:
     epoll.tell(-1, watchers, set(), fail)
     assert told.events == [READ]
     epoll.modify(number, READ | WRITE)
-    epoll.tell(1000, watchers, set(), fail)
+    epoll.tell(1.0, watchers, set(), fail)
     assert told.events == [READ, READ | WRITE]
     epoll.tell(0, watchers, {number}, fail)
     epoll.tell(0, by_descriptor({number: None}), set(), fail)
@@ -103,7 +103,7 @@ def test_what_is_more_than_an_exception_ends_the_round(epoll: Any, pair: Ends) -
 def test_a_wait_for_nothing_ends(epoll: Any, pair: Ends) -> None:
     told = Told()
     epoll.register(pair[0].fileno(), READ)
-    epoll.tell(20, by_descriptor({pair[0].fileno(): told}), set(), fail)
+    epoll.tell(0.02, by_descriptor({pair[0].fileno(): told}), set(), fail)
     assert told.events == []
 
 
@@ -129,7 +129,7 @@ def test_a_signal_is_handled_while_it_waits(epoll: Any, pair: Ends) -> None:
     timer.start()
     try:
         for _ in range(10):
-            epoll.tell(5000, by_descriptor({ours.fileno(): told}), set(), fail)
+            epoll.tell(5.0, by_descriptor({ours.fileno(): told}), set(), fail)
             if told.events:
                 break
     finally:

@@ -15,8 +15,8 @@ from functools import partial
 
 import pytest
 
-from isthmus.transports.event_loop import EventLoop
-from isthmus.transports.poller import READ, poller_of
+from isthmus.transports.event_loop import EventLoop, _Rounds
+from isthmus.transports.poller import READ, EpollPoller, poller_of
 
 
 def run(main: Callable[[], Awaitable[None]], *, debug: bool = False) -> None:
@@ -235,11 +235,20 @@ def test_what_was_asked_for_before_the_loop_runs() -> None:
 
 def test_a_wake_up_is_one_wait() -> None:
     """A watcher is told from within the wait; nothing is called in between, and nothing waits twice."""
+    waits = 0
+    told: list[bytes] = []
+
+    class Counting(EpollPoller):
+        def poll(self, seconds: float) -> None:
+            nonlocal waits
+            waits += 1
+            super().poll(seconds)
+
     loop = EventLoop()
+    poller = Counting(loop, by_loop=True)
+    loop._rounds = _Rounds(loop, poller)
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    rounds = 0
-    told: list[bytes] = []
 
     class Echo:
         def ready(self, events: int) -> None:
@@ -249,20 +258,12 @@ def test_a_wake_up_is_one_wait() -> None:
             else:
                 loop.stop()
 
-    run_once = loop._run_once
-
-    def counted() -> None:
-        nonlocal rounds
-        rounds += 1
-        run_once()
-
-    loop._run_once = counted  # type: ignore[method-assign]
-    loop.poller.add(theirs.fileno(), Echo(), READ)
+    poller.add(theirs.fileno(), Echo(), READ)
     ours.send(b"x")
     loop.run_forever()
     assert len(told) == 10
-    assert rounds == 10
-    loop.poller.forget(theirs.fileno())
+    assert waits == 10
+    poller.close()
     ours.close()
     theirs.close()
     loop.close()
@@ -296,3 +297,68 @@ def test_slow_callbacks_are_told_in_debug_mode(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING, logger="asyncio"):
         run(main, debug=True)
     assert any("Executing" in each for each in caplog.messages)
+
+
+def test_debug_mode_may_begin_and_end_while_it_runs() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for debug in (True, False, True, False):
+            loop.set_debug(debug)
+            for _ in range(150):  # so that asyncio's own, too, sorts its timers anew
+                loop.call_later(100, print).cancel()
+            order: list[str] = []
+            loop.call_later(0.002, order.append, "timer")
+            await asyncio.sleep(0.01)
+            assert order == ["timer"]
+
+    run(main)
+
+
+def test_a_first_timer_that_is_cancelled_or_overtaken() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        order: list[str] = []
+        first = loop.call_later(0.01, order.append, "first")
+        loop.call_later(0.03, order.append, "second")
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        loop.call_later(0.005, order.append, "earlier")
+        await asyncio.sleep(0.05)
+        assert order == ["earlier", "second"]
+
+    run(main)
+
+
+def test_a_loop_that_was_stopped_before_it_runs_goes_round_once() -> None:
+    loop = EventLoop()
+    order: list[str] = []
+    loop.call_later(1000, order.append, "never")
+    loop.stop()
+    loop.run_forever()
+    loop.call_soon(order.append, "soon")
+    loop.stop()
+    loop.run_forever()
+    assert order == ["soon"]
+    loop.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+def test_a_handler_of_a_signal_that_the_loop_does_not_know_may_stop_it() -> None:
+    loop = EventLoop()
+    handled: list[int] = []
+
+    def handle(number: int, _: object) -> None:
+        handled.append(number)
+        loop.call_soon_threadsafe(loop.stop)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    timer = threading.Timer(0.02, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        loop.run_forever()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        timer.join()
+        loop.close()
+    assert handled == [signal.SIGUSR1]

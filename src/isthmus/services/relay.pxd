@@ -1,9 +1,12 @@
 # The C types of relay.py, for Cython; relay.py itself is ordinary Python and runs without them.
+from isthmus.transports cimport layer
+from isthmus.transports.layer cimport Layer
+
 
 cdef class Relay
 
 
-cdef class Half:
+cdef class Half(Layer):
     cdef public Relay relay
     cdef public Half other
     cdef public object transport

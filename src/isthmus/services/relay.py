@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from isthmus.transports import layer
 from isthmus.transports.base import Transport
+from isthmus.transports.layer import Layer
 
 
-class Half:
+class Half(Layer):
     """One side of a relay: the receiver of its connection.
 
     Until the other side is there a half does not read; with `first_event` set it does, until something
@@ -53,7 +55,7 @@ class Half:
         target = self.other.transport
         if self.relay.joined:
             if target is not None:
-                target.write(data)
+                layer.send(target, data)
         else:
             self.held = bytes(data) if self.held is None else self.held + bytes(data)
             self._hold()

@@ -1,10 +1,16 @@
 # cython: language_level=3
 """The compiled twin of `epoll.py`: the contracts are written there."""
 
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from libc.math cimport ceil
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint32_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
+
+from isthmus.transports.epoll cimport PlainEpoll
+from isthmus.transports.layer cimport Layer
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -21,7 +27,7 @@ cdef enum:
     EVENTS_AT_A_TIME = 16
 
 
-cdef class Epoll:
+cdef class Epoll(PlainEpoll):
     cdef int _descriptor
 
     def __cinit__(self):
@@ -62,9 +68,17 @@ cdef class Epoll:
     def unregister(self, int descriptor):
         self._control(EPOLL_CTL_DEL, descriptor, 0)
 
-    def tell(self, int milliseconds, list watchers not None, set fresh not None, failed):
+    cpdef double now(self) except -1:
+        cdef timespec now
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        return now.tv_sec + now.tv_nsec * 1e-9
+
+    @cython.wraparound(False)
+    cpdef tell(self, double seconds, list watchers, set fresh, failed):
         cdef epoll_event[EVENTS_AT_A_TIME] events
         cdef int count, descriptor, place, epoll = self._descriptor
+        cdef int milliseconds = <int> ceil(seconds * 1000) if seconds >= 0 else -1
+        PyErr_CheckSignals()  # those that came while nothing of Python ran
         if milliseconds == 0:
             count = epoll_wait(epoll, events, EVENTS_AT_A_TIME, 0)
         else:
@@ -81,6 +95,9 @@ cdef class Epoll:
             if watcher is None or (fresh and descriptor in fresh):
                 continue
             try:
-                watcher.ready(<int> events[place].events)
+                if isinstance(watcher, Layer):
+                    (<Layer> watcher).ready(<int> events[place].events)
+                else:
+                    watcher.ready(<int> events[place].events)
             except Exception as error:
                 failed(error)

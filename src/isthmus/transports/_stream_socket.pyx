@@ -5,12 +5,18 @@ import socket as sockets
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_CheckExact, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.ref cimport PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
 from libc.stdint cimport uint16_t
 from libc.string cimport memset
 from posix.unistd cimport close as close_descriptor
+
+from isthmus.transports.stream_socket cimport PlainStreamSocket
+
+from isthmus.transports.stream_socket import shared
 
 cdef extern from "Python.h":
     PyObject *new_bytes "PyBytes_FromStringAndSize" (const char *start, Py_ssize_t size) except NULL
@@ -78,8 +84,14 @@ cdef extern from "<linux/sockios.h>" nogil:
 
 cdef enum:
     PARTS = 256
+    SMALL = 2 * 1024
 
 MAXIMUM_PARTS = PARTS
+
+cdef Py_buffer shared_buffer  # never released: the memory stays where it is
+PyObject_GetBuffer(shared, &shared_buffer, PyBUF_WRITABLE)
+# The views of little, as most reads are, made once each: to make one costs more than to read.
+cdef list small_views = [None] * (SMALL + 1)
 
 
 cdef union internet_address:
@@ -88,11 +100,9 @@ cdef union internet_address:
 
 
 @cython.no_gc
-cdef class StreamSocket:
+cdef class StreamSocket(PlainStreamSocket):
     cdef int _descriptor
     cdef int _family
-    cdef object _object
-    cdef object _quota
 
     def __cinit__(self):
         self._descriptor = -1
@@ -100,10 +110,10 @@ cdef class StreamSocket:
     def __init__(self, sock):
         self._descriptor = sock.fileno()
         self._family = sock.family
-        self._object = sock
+        self._socket = sock
 
     def __del__(self):
-        if self._object is None:
+        if self._socket is None:
             self.close()
 
     def fileno(self):
@@ -113,17 +123,24 @@ cdef class StreamSocket:
     def family(self):
         return self._family
 
-    def receive(self, buffer):
-        cdef Py_buffer view
-        cdef ssize_t count
-        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-        count = recv(self._descriptor, view.buf, view.len, 0)
-        PyBuffer_Release(&view)
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    cpdef take(self, bint keep):
+        cdef char *start = <char *> shared_buffer.buf
+        cdef ssize_t count = recv(self._descriptor, start, shared_buffer.len, 0)
         if count < 0:
-            return _nothing_now()
-        return count
+            _nothing_now()
+            return None
+        if keep:
+            return start[:count]
+        if count > SMALL:
+            return shared[:count]
+        view = small_views[count]
+        if view is None:
+            small_views[count] = view = shared[:count]
+        return view
 
-    def receive_bytes(self, Py_ssize_t maximum):
+    cpdef receive_bytes(self, Py_ssize_t maximum):
         cdef PyObject *data = new_bytes(NULL, maximum)
         cdef ssize_t count = recv(self._descriptor, start_of(data), maximum, 0)
         if count < 0:
@@ -136,18 +153,23 @@ cdef class StreamSocket:
         release(data)
         return received
 
-    def send(self, data):
+    cpdef Py_ssize_t send(self, data) except -1:
         cdef Py_buffer view
         cdef ssize_t count
+        if PyBytes_CheckExact(data):
+            count = send(self._descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_NOSIGNAL)
+            return count if count >= 0 else _nothing_now()
+        if PyByteArray_CheckExact(data):
+            count = send(
+                self._descriptor, PyByteArray_AS_STRING(data), PyByteArray_GET_SIZE(data), MSG_NOSIGNAL
+            )
+            return count if count >= 0 else _nothing_now()
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         count = send(self._descriptor, view.buf, view.len, MSG_NOSIGNAL)
         PyBuffer_Release(&view)
-        if count < 0:
-            _nothing_now()
-            return 0
-        return count
+        return count if count >= 0 else _nothing_now()
 
-    def send_parts(self, parts):
+    cpdef Py_ssize_t send_parts(self, parts) except -1:
         cdef Py_buffer[PARTS] views
         cdef iovec[PARTS] vectors
         cdef msghdr message
@@ -165,10 +187,7 @@ cdef class StreamSocket:
             message.msg_iov = vectors
             message.msg_iovlen = held
             count = sendmsg(self._descriptor, &message, MSG_NOSIGNAL)
-            if count < 0:
-                _nothing_now()
-                return 0
-            return count
+            return count if count >= 0 else _nothing_now()
         finally:
             for place in range(held):
                 PyBuffer_Release(&views[place])
@@ -227,13 +246,13 @@ cdef class StreamSocket:
             PyErr_SetFromErrno(OSError)
 
     def object(self):
-        if self._object is None and self._descriptor >= 0:
-            self._object = sockets.socket(self._family, SOCK_STREAM, 0, self._descriptor)
-            self._object.setblocking(False)
-        return self._object
+        if self._socket is None and self._descriptor >= 0:
+            self._socket = sockets.socket(self._family, SOCK_STREAM, 0, self._descriptor)
+            self._socket.setblocking(False)
+        return self._socket
 
     def name(self, peer):
-        borrowed = self._object
+        borrowed = self._socket
         if borrowed is not None:
             return borrowed.getpeername() if peer else borrowed.getsockname()
         borrowed = sockets.socket(self._family, SOCK_STREAM, 0, self._descriptor)
@@ -246,9 +265,9 @@ cdef class StreamSocket:
         from isthmus.transports.stream_socket import CountedSocket
 
         cdef int descriptor = self._descriptor
-        quota, held = self._quota, self._object
+        quota, held = self._quota, self._socket
         self._descriptor = -1
-        self._quota = self._object = None
+        self._quota = self._socket = None
         if held is not None:
             held.detach()
         made = CountedSocket(self._family, SOCK_STREAM, 0, descriptor)
@@ -264,11 +283,11 @@ cdef class StreamSocket:
 
     def close(self):
         cdef int descriptor = self._descriptor
-        quota, held = self._quota, self._object
+        quota, held = self._quota, self._socket
         if descriptor < 0:
             return
         self._descriptor = -1
-        self._quota = self._object = None
+        self._quota = self._socket = None
         if held is not None:
             held.close()
         else:
@@ -303,8 +322,8 @@ def accept(listening, int family, quota):
     return made
 
 
-cdef int _nothing_now() except -2:
-    """Return -1 if a call has only to wait; raise what else went wrong."""
+cdef int _nothing_now() except -1:
+    """Return 0 if a call has only to wait; raise what else went wrong."""
     if errno == EAGAIN or errno == EINTR:
-        return -1
+        return 0
     PyErr_SetFromErrno(OSError)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -44,9 +45,13 @@ class PlainEpoll:
         """Watch no more."""
         self._epoll.unregister(descriptor)
 
+    def now(self) -> float:
+        """Return what `time.monotonic` does."""
+        return time.monotonic()
+
     def tell(
         self,
-        milliseconds: int,
+        seconds: float,
         watchers: list[Any],
         fresh: set[int],
         failed: Callable[[Exception], None],
@@ -58,9 +63,7 @@ class PlainEpoll:
         may have happened to another file that had this number before. An exception of a watcher goes to
         `failed`.
         """
-        for descriptor, events in self._epoll.poll(
-            milliseconds / 1000 if milliseconds >= 0 else None, _EVENTS_AT_A_TIME
-        ):
+        for descriptor, events in self._epoll.poll(seconds if seconds >= 0 else None, _EVENTS_AT_A_TIME):
             watcher = watchers[descriptor]
             if watcher is None or descriptor in fresh:
                 continue
@@ -70,7 +73,7 @@ class PlainEpoll:
                 failed(error)
 
 
-Epoll: Any = PlainEpoll
+Epoll: type[PlainEpoll] = PlainEpoll
 if os.environ.get("ISTHMUS_PURE") != "1":
     try:
         from isthmus.transports import _epoll

@@ -2,8 +2,8 @@
 
 A wake-up is one `epoll_wait`; what it says of our sockets is told at once, by a direct call. All else is
 asyncio's own (timers, `call_soon`, `add_reader`, signals, subprocesses): replaced are its selector, and its
-innermost method by one of the same meaning that is compiled and does not look at what is not there. Only
-where there is epoll.
+innermost method by one that is compiled, goes round until the loop is stopped, and does not look at what has
+not changed. Only where there is epoll.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import selectors
 from collections import deque
 from collections.abc import Iterator, Mapping
 from heapq import heappop
-from math import ceil
-from time import monotonic
 from typing import Any
 
+from isthmus.transports.layer import Layer
 from isthmus.transports.poller import READ, WRITE, EpollPoller
 
-_LONGEST_WAIT = 24 * 3600 * 1000
-"""Milliseconds; what is further away is waited for again."""
+_LONGEST_WAIT = 24 * 3600.0
+"""Seconds; what is further away is waited for again."""
 _CANCELLED_TIMERS = 100
 """So many of them may wait for their time to be forgotten, or as many as there are others."""
 
@@ -32,24 +31,38 @@ class EventLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.poller = EpollPoller(self, by_loop=True)
         super().__init__(_Shared(self, self.poller))
-        self._round = _Round(self, self.poller)
+        self._rounds = _Rounds(self, self.poller)
 
     def _run_once(self) -> None:
-        self._round.run()
-
-    def _run_once_in_debug_mode(self) -> None:
-        # asyncio's own knows how to complain of slow callbacks.
-        super()._run_once()  # type: ignore[misc]
+        if self.get_debug():
+            # asyncio's own knows how to complain of slow callbacks.
+            super()._run_once()  # type: ignore[misc]
+            self.poller.end_round()
+        else:
+            self._rounds.run()
 
     def stop(self) -> None:
         super().stop()
-        self.poller.after_round(_nothing)  # or a loop that begins to run would wait before it stops
+        self._rounds.stop()
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        super()._timer_handle_cancelled(handle)  # type: ignore[misc]
+        self._rounds.timer_cancelled(handle)
 
 
-class _Round:
-    """One round of an event loop, again and again: wait, tell, call what is due, end the round."""
+class _Rounds:
+    """The rounds of an event loop: wait, tell, call what is due, end the round."""
 
-    __slots__ = ("_loop", "_poller", "_ready", "_resolution", "_scheduled")
+    __slots__ = (
+        "_first",
+        "_first_due",
+        "_loop",
+        "_poller",
+        "_ready",
+        "_resolution",
+        "_scheduled",
+        "_stopping",
+    )
 
     def __init__(self, loop: Any, poller: EpollPoller) -> None:
         self._loop = loop
@@ -57,27 +70,57 @@ class _Round:
         self._ready: deque[asyncio.Handle] = loop._ready
         self._scheduled: list[asyncio.TimerHandle] = loop._scheduled
         self._resolution: float = loop._clock_resolution
+        self._first: asyncio.TimerHandle | None = None  # of the timers; None: look which it is
+        self._first_due = 0.0  # its time
+        self._stopping = False
 
     def run(self) -> None:
-        if self._loop._debug:
-            self._loop._run_once_in_debug_mode()
-            self._poller.end_round()
-            return
+        """Go round until `stop` is called, or debug mode begins; once at least."""
         ready = self._ready
-        milliseconds = -1
-        if self._scheduled:
-            milliseconds = self._until_the_next_timer()
-        self._poller.poll(0 if ready else milliseconds)
-        if self._scheduled:
-            self._take_due_timers()
-        # What these add is for the next round.
-        for _ in range(len(ready)):
-            handle = ready.popleft()
+        self._scheduled = self._loop._scheduled  # in debug mode it may have become another one
+        while True:
+            wait = -1.0
+            if self._scheduled:
+                wait = self._until_first_timer()
+            self._poller.poll(0.0 if ready or self._stopping else wait)
+            if wait == 0.0:
+                self._take_due_timers()
+            if ready:
+                self._run_ready()
+                if self._loop._debug:  # what else runs does not change it
+                    self._stopping = True
+            self._poller.end_round()
+            if self._stopping:
+                self._stopping = False
+                return
+
+    def stop(self) -> None:
+        """Have `run` return when this round is over, or the next, which does not wait."""
+        self._stopping = True
+
+    def timer_cancelled(self, timer: asyncio.TimerHandle) -> None:
+        """A timer is about to be marked as cancelled."""
+        if timer is self._first or self._loop._timer_cancelled_count > _CANCELLED_TIMERS:
+            self._first = None
+
+    def _run_ready(self) -> None:
+        """Call what is ready; what that adds is for the next round."""
+        for _ in range(len(self._ready)):
+            handle = self._ready.popleft()
             if not handle._cancelled:
                 handle._run()
-        self._poller.end_round()
 
-    def _until_the_next_timer(self) -> int:
+    def _until_first_timer(self) -> float:
+        """Return in how many seconds the first timer is due, 0 if it is, -1 if there is none."""
+        if self._scheduled[0] is not self._first and not self._look_at_timers():
+            return -1.0
+        left = self._first_due - self._poller.now()
+        if left < self._resolution:
+            return 0.0
+        return left if left < _LONGEST_WAIT else _LONGEST_WAIT
+
+    def _look_at_timers(self) -> bool:
+        """Note the first timer and forget the cancelled ones before it; return False if none is left."""
         scheduled = self._scheduled
         if self._loop._timer_cancelled_count > _CANCELLED_TIMERS:
             self._drop_cancelled()
@@ -85,13 +128,15 @@ class _Round:
             self._loop._timer_cancelled_count -= 1
             heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
         if not scheduled:
-            return -1
-        first: float = scheduled[0]._when  # type: ignore[attr-defined]
-        return min(max(ceil((first - monotonic()) * 1000), 0), _LONGEST_WAIT)
+            return False
+        self._first = scheduled[0]
+        self._first_due = self._first.when()
+        return True
 
     def _take_due_timers(self) -> None:
-        due = monotonic() + self._resolution
-        while self._scheduled and self._scheduled[0]._when < due:  # type: ignore[attr-defined]
+        self._first = None
+        due = self._poller.now() + self._resolution
+        while self._scheduled and self._scheduled[0].when() < due:
             timer = heappop(self._scheduled)
             timer._scheduled = False  # type: ignore[attr-defined]
             self._ready.append(timer)
@@ -110,10 +155,6 @@ class _Round:
         kept.sort()
         scheduled[:] = kept
         self._loop._timer_cancelled_count = 0
-
-
-def _nothing() -> None:
-    """Do nothing."""
 
 
 class _Shared(selectors.BaseSelector):
@@ -157,7 +198,7 @@ class _Shared(selectors.BaseSelector):
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self._poller.poll(-1 if timeout is None else max(ceil(timeout * 1000), 0))
+        self._poller.poll(-1.0 if timeout is None else max(timeout, 0.0))
         return []  # `_Registered.ready` has told it
 
     def close(self) -> None:
@@ -184,7 +225,7 @@ class _Map(Mapping[Any, selectors.SelectorKey]):
         return len(self._registered)
 
 
-class _Registered:
+class _Registered(Layer):
     """The watcher of a descriptor that asyncio watches: has the loop call its reader or writer, or both.
 
     Both are told of an error or a hang-up.

@@ -1,6 +1,11 @@
 # The C types of poller.py, for Cython; poller.py itself is ordinary Python and runs without them.
 cimport cython
 
+from isthmus.transports.epoll cimport PlainEpoll
+from isthmus.transports.layer cimport Layer
+
+cdef int _PASSES_AT_A_TIME
+
 
 cdef class _Rounds:
     cdef object _loop
@@ -10,22 +15,26 @@ cdef class _Rounds:
     cdef int _large
     cdef int _large_before
 
-    cpdef int large_read(self)
+    cpdef int large_read(self) except -1
     cpdef after_round(self, callback)
-    @cython.locals(callbacks=list)
+    cpdef tell_after_round(self, Layer layer)
+    cpdef _ask_for_end(self)
+    @cython.locals(asked=list, layer=Layer, _=int)
     cpdef end_round(self)
 
 
 cdef class EpollPoller(_Rounds):
-    cdef object _epoll
+    cdef PlainEpoll _epoll
     cdef list _watchers
     cdef set _fresh
+    cdef object _fail
 
     cpdef add(self, int descriptor, watcher, int wanted)
     cpdef change(self, int descriptor, int wanted)
     cpdef forget(self, int descriptor)
     cpdef watcher(self, int descriptor)
-    cpdef poll(self, int milliseconds)
+    cpdef poll(self, double seconds)
+    cpdef double now(self) except -1
     cpdef _ready(self)
 
 

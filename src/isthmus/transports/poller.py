@@ -14,6 +14,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from isthmus.transports import epoll
+from isthmus.transports.layer import Layer
 
 READ = 1
 WRITE = 4
@@ -52,6 +53,9 @@ class Poller(Protocol):
         callback raises goes to the loop's exception handler.
         """
 
+    def tell_after_round(self, layer: Layer) -> None:
+        """The same for what happens with every message: call `layer.round_over`."""
+
     def large_read(self) -> int:
         """Count a large read of this round; return how many there were in the last, at least 1.
 
@@ -66,7 +70,7 @@ class _Rounds:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._after: list[Callable[[], None]] = []
+        self._after: list[Callable[[], None] | Layer] = []
         self._in_round = False  # `end_round` will be called without being asked for
         self._ending = False  # `end_round` runs, or the loop will call it
         self._large = 0  # large reads in this round
@@ -75,8 +79,16 @@ class _Rounds:
     def after_round(self, callback: Callable[[], None]) -> None:
         self._after.append(callback)
         if not self._in_round and not self._ending:
-            self._ending = True
-            self._loop.call_soon(self.end_round)
+            self._ask_for_end()
+
+    def tell_after_round(self, layer: Layer) -> None:
+        self._after.append(layer)
+        if not self._in_round and not self._ending:
+            self._ask_for_end()
+
+    def _ask_for_end(self) -> None:
+        self._ending = True
+        self._loop.call_soon(self.end_round)
 
     def large_read(self) -> int:
         self._large += 1
@@ -92,11 +104,15 @@ class _Rounds:
             return
         self._ending = True
         for _ in range(_PASSES_AT_A_TIME):
-            callbacks = self._after
+            asked = self._after
             self._after = []
-            for callback in callbacks:
+            for each in asked:
                 try:
-                    callback()
+                    if isinstance(each, Layer):
+                        layer: Layer = each
+                        layer.round_over()
+                    else:
+                        each()
                 except Exception as error:
                     self._failed(error)
             if not self._after:
@@ -115,11 +131,12 @@ class EpollPoller(_Rounds):
     `end_round`; else the loop has to watch the epoll as a descriptor, and is told to.
     """
 
-    __slots__ = ("_epoll", "_fresh", "_watchers")
+    __slots__ = ("_epoll", "_fail", "_fresh", "_watchers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, by_loop: bool = False) -> None:
         super().__init__(loop)
-        self._epoll = epoll.Epoll()
+        self._epoll: epoll.PlainEpoll = epoll.Epoll()
+        self._fail = self._failed
         self._watchers: list[Watcher | None] = []  # by descriptor: far smaller than a dict
         self._fresh: set[int] = set()  # added in this round: see `Epoll.tell`
         if not by_loop:
@@ -146,14 +163,18 @@ class EpollPoller(_Rounds):
         """Return who watches a descriptor, or None."""
         return self._watchers[descriptor] if 0 <= descriptor < len(self._watchers) else None
 
-    def poll(self, milliseconds: int) -> None:
+    def poll(self, seconds: float) -> None:
         """Begin a round: wait for something to happen, at most so long (-1: for ever), and tell it."""
         if self._after:
-            milliseconds = 0
+            seconds = 0.0
         self._in_round = True
         if self._fresh:
             self._fresh.clear()
-        self._epoll.tell(milliseconds, self._watchers, self._fresh, self._failed)
+        self._epoll.tell(seconds, self._watchers, self._fresh, self._fail)
+
+    def now(self) -> float:
+        """Return what `time.monotonic` does."""
+        return self._epoll.now()
 
     def close(self) -> None:
         """Watch nothing any more."""
@@ -162,7 +183,7 @@ class EpollPoller(_Rounds):
 
     def _ready(self) -> None:
         try:
-            self.poll(0)
+            self.poll(0.0)
         finally:
             self.end_round()
 

@@ -20,7 +20,11 @@ if sys.platform == "linux":
 else:
     _OUTPUT_QUEUE = None
 
+READ_SIZE = 256 * 1024
+"""Bytes read at most at a time into the memory that all share."""
 Buffer = bytes | bytearray | memoryview
+shared = memoryview(bytearray(READ_SIZE))
+"""What `StreamSocket.take` reads into."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -64,12 +68,17 @@ class PlainStreamSocket:
         """The address family."""
         return self._socket.family
 
-    def receive(self, buffer: bytearray | memoryview) -> int:
-        """Read into `buffer`; return how many bytes: 0 at the end of input, -1 if nothing is there now."""
+    def take(self, keep: bool) -> bytes | memoryview | None:
+        """Read at most `READ_SIZE` bytes; return None if nothing is there now, nothing at the end of input.
+
+        What is returned is a writable view of memory that all sockets share, good until the next one reads;
+        or, to `keep`, `bytes`.
+        """
         try:
-            return self._socket.recv_into(buffer)
+            count = self._socket.recv_into(shared)
         except (BlockingIOError, InterruptedError):
-            return -1
+            return None
+        return bytes(shared[:count]) if keep else shared[:count]
 
     def receive_bytes(self, maximum: int) -> bytes | None:
         """Read at most so many bytes, not copied again; None if nothing is there now."""

@@ -18,10 +18,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from isthmus.errors import StreamReset
+from isthmus.transports import layer
 from isthmus.transports.base import Receiver
+from isthmus.transports.layer import Layer
 from isthmus.transports.poller import ERROR, HANG_UP, READ, WRITE, poller_of
 from isthmus.transports.stream_socket import (
     MAXIMUM_PARTS,
+    READ_SIZE,
     PlainStreamSocket,
     StreamSocket,
     in_flight,
@@ -40,10 +43,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-READ_SIZE = 256 * 1024
-"""Bytes read at most at a time."""
 KEPT_READ_SIZE = 512 * 1024
-"""The same where the receiver keeps what is read."""
+"""Bytes read at most at a time where the receiver keeps what is read; else it is `READ_SIZE`."""
 DEFAULT_WRITE_LIMIT = 64 * 1024
 LINGER_SECONDS = 2.0
 """How long `close` goes on reading and dropping, so that what was sent is not destroyed by a reset."""
@@ -51,11 +52,8 @@ _LARGE = 16 * 1024
 """Bytes; what is read to be kept after a read of at least so many is not copied."""
 _NOT_WATCHED = -1
 
-_slab = bytearray(READ_SIZE)
-_slab_view = memoryview(_slab)
 
-
-class TcpTransport:
+class TcpTransport(Layer):
     """One connected, non-blocking stream socket, which becomes its own: it closes it.
 
     `start` begins: it calls `receiver.connection_made` at once and reads from then on. The rest is
@@ -176,17 +174,14 @@ class TcpTransport:
         try:
             if self._room and not self._closing:
                 data = self._socket.receive_bytes(self._room)
-                count = -1 if data is None else len(data)
             else:
-                count = self._socket.receive(_slab)
-                data = _slab_view[:count]
-                if self._keeping:
-                    data = bytes(data)
+                data = self._socket.take(self._keeping)
         except OSError as error:
             self._lose(_as_reset(error))
             return
-        if count < 0:
+        if data is None:
             return
+        count = len(data)
         if self._keeping:
             # Into bytes of their own when much comes: to copy it would cost more than to make room in vain.
             self._room = min(2 * count, KEPT_READ_SIZE // self._poller.large_read()) if count >= _LARGE else 0
@@ -198,7 +193,7 @@ class TcpTransport:
                 self._lose(None)
             self._watch()
         elif not self._closing:
-            self._receiver.data_received(data)
+            layer.deliver(self._receiver, data)
             if self._paused:
                 self._room = 0  # it has enough: the next read begins small, however often this happens
 

@@ -1,0 +1,7 @@
+# The C types of epoll.py, for Cython; epoll.py itself is ordinary Python and runs without them.
+
+cdef class PlainEpoll:
+    cdef object _epoll
+
+    cpdef tell(self, double seconds, list watchers, set fresh, failed)
+    cpdef double now(self) except -1
