@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The compiled twin of `epoll.py`: the contracts are written there."""
+"""The compiled twin of `epoll.py`, which imports it: the contracts are written there."""
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno

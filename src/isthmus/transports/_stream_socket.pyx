@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The compiled twin of `stream_socket.py`: the contracts are written there."""
+"""The compiled twin of `stream_socket.py`, which imports it: the contracts are written there."""
 
 import socket as sockets
 
@@ -99,7 +99,6 @@ cdef union internet_address:
     sockaddr_in6 v6
 
 
-@cython.no_gc
 cdef class StreamSocket(PlainStreamSocket):
     cdef int _descriptor
     cdef int _family

@@ -1,6 +1,4 @@
 # The C types of stream_socket.py, for Cython; stream_socket.py itself is ordinary Python and runs without them.
-cimport cython
-
 
 cdef class PlainStreamSocket:
     cdef object _socket
