@@ -7,7 +7,7 @@ from isthmus.transports.layer cimport Layer
 cdef int _PASSES_AT_A_TIME
 
 
-cdef class _Rounds:
+cdef class BasePoller:
     cdef object _loop
     cdef list _after
     cdef bint _in_round
@@ -23,7 +23,7 @@ cdef class _Rounds:
     cpdef end_round(self)
 
 
-cdef class EpollPoller(_Rounds):
+cdef class EpollPoller(BasePoller):
     cdef PlainEpoll _epoll
     cdef list _watchers
     cdef set _fresh
@@ -38,6 +38,6 @@ cdef class EpollPoller(_Rounds):
     cpdef _ready(self)
 
 
-cdef class LoopPoller(_Rounds):
+cdef class LoopPoller(BasePoller):
     cdef dict _watchers
     cdef dict _wanted

@@ -63,7 +63,7 @@ class Poller(Protocol):
         """
 
 
-class _Rounds:
+class BasePoller:
     """The part of `Poller` that both have: what is called when a round of events is over."""
 
     __slots__ = ("_after", "_ending", "_in_round", "_large", "_large_before", "_loop")
@@ -124,7 +124,7 @@ class _Rounds:
         self._loop.call_exception_handler({"message": "handling a socket failed", "exception": error})
 
 
-class EpollPoller(_Rounds):
+class EpollPoller(BasePoller):
     """The poller where there is epoll.
 
     With `by_loop` the loop itself calls `poll` and, when what that and its other callbacks started is done,
@@ -188,7 +188,7 @@ class EpollPoller(_Rounds):
             self.end_round()
 
 
-class LoopPoller(_Rounds):
+class LoopPoller(BasePoller):
     """The poller where there is no epoll. Errors are told as something to read."""
 
     __slots__ = ("_wanted", "_watchers")
