@@ -1,8 +1,10 @@
 # The C types of udp_accept.py, for Cython; udp_accept.py itself is ordinary Python and runs without them.
 cimport cython
 
+from isthmus.transports.layer cimport Layer
 
-cdef class UdpAccept:
+
+cdef class UdpAccept(Layer):
     cdef public object address
     cdef public object socket
     cdef public object counters

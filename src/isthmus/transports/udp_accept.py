@@ -14,6 +14,7 @@ from isthmus.transports import datagram_socket, multicast
 from isthmus.transports.base import peer_name
 from isthmus.transports.datagram_socket import Peer
 from isthmus.transports.datagrams import DatagramCounters, DatagramIncoming, DatagramReceiver
+from isthmus.transports.layer import Layer
 from isthmus.transports.listen import bind_sockets
 from isthmus.transports.poller import READ, poller_of
 from isthmus.uri import Address, is_multicast
@@ -52,7 +53,7 @@ def _scoped(target: tuple[Any, ...]) -> str:
     return f"{host}%{scope}" if scope else host
 
 
-class UdpAccept:
+class UdpAccept(Layer):
     """One bound socket. `offer` is asked about each new sender; `start` begins to read."""
 
     def __init__(

@@ -1,7 +1,8 @@
 # The C types of udp_connect.py, for Cython; udp_connect.py itself is ordinary Python and runs without them.
+from isthmus.transports.layer cimport Layer
 
 
-cdef class UdpTransport:
+cdef class UdpTransport(Layer):
     cdef object _loop
     cdef object _socket
     cdef object _receiver

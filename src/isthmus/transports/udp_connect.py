@@ -16,6 +16,7 @@ from isthmus.transports import datagram_socket, multicast
 from isthmus.transports.base import Dial
 from isthmus.transports.datagrams import DatagramCounters, DatagramReceiver
 from isthmus.transports.dial import failure, no_answer
+from isthmus.transports.layer import Layer
 from isthmus.transports.poller import READ, poller_of
 from isthmus.uri import Address, is_multicast
 
@@ -157,7 +158,7 @@ class _Dial:
         self._connector.forget(self)
 
 
-class UdpTransport:
+class UdpTransport(Layer):
     """One UDP socket to one server, or to one group: a `DatagramTransport`. It owns the socket.
 
     A server that is not there (ICMP) does not end it: it may come back.

@@ -2,12 +2,14 @@
 
 cimport cython
 
+from isthmus.transports cimport layer
+from isthmus.transports.layer cimport Layer
 from isthmus.websocket.connection cimport Connection
 
 cdef int _LOOKS, _NOT_READING
 
 
-cdef class WebSocketTransport:
+cdef class WebSocketTransport(Layer):
     cdef object _below
     cdef object _role
     cdef object _receiver
@@ -32,6 +34,8 @@ cdef class WebSocketTransport:
 
     cpdef data_received(self, data)
     cpdef message_data(self, data, bint final)
+
+    @cython.locals(buffers=list)
     cpdef write(self, data)
 
     @cython.locals(part=bytearray)

@@ -21,8 +21,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from isthmus.errors import StreamCut, StreamReset
+from isthmus.transports import layer
 from isthmus.transports.base import Receiver, Transport, peer_name
 from isthmus.transports.keep_alive import IdleLimit, keep_alive
+from isthmus.transports.layer import Layer
 from isthmus.transports.tcp import in_flight
 from isthmus.websocket.connection import Connection
 from isthmus.websocket.frames import CloseCode, ProtocolError, Role
@@ -49,7 +51,7 @@ class MessageReceiver(Receiver, Protocol):
         """Whole messages came, at least one; the list is the callee's."""
 
 
-class WebSocketTransport:
+class WebSocketTransport(Layer):
     """One open WebSocket over `below`. It is the receiver of `below` and the transport of what is above."""
 
     __slots__ = (
@@ -177,7 +179,7 @@ class WebSocketTransport:
         if self._messages is not None:
             self._gather(data, final)
         elif size and receiver is not None and not self._closing:
-            receiver.data_received(data)
+            layer.deliver(receiver, data)
 
     def _gather(self, data: memoryview, final: bool) -> None:
         part = self._part
@@ -235,7 +237,7 @@ class WebSocketTransport:
             self._keep_alive.moved()
         buffers = self._connection.send_data(data)
         if len(buffers) == 1:
-            self._below.write(buffers[0])
+            layer.send(self._below, buffers[0])
         else:
             self._below.writelines(buffers)
 
