@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,25 @@ def run(main: Callable[[], Awaitable[None]], *, debug: bool = False) -> None:
 
     with asyncio.Runner(loop_factory=EventLoop, debug=debug) as runner:
         runner.run(body())
+
+
+class Counting(EpollPoller):
+    """Counts how often the loop waits, maybe for no time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, by_loop: bool) -> None:
+        super().__init__(loop, by_loop=by_loop)
+        self.waits = 0
+
+    def poll(self, seconds: float) -> None:
+        self.waits += 1
+        super().poll(seconds)
+
+
+def counting_loop() -> tuple[EventLoop, Counting]:
+    loop = EventLoop()
+    poller = Counting(loop, by_loop=True)
+    loop._rounds = _Rounds(loop, poller)
+    return loop, poller
 
 
 @pytest.mark.parametrize("debug", [False, True])
@@ -55,10 +75,14 @@ def test_a_timer_does_not_come_early() -> None:
     run(main)
 
 
-def test_many_cancelled_timers_are_forgotten() -> None:
+@pytest.mark.parametrize("seconds", [1000, 100])
+def test_many_cancelled_timers_are_forgotten(seconds: float) -> None:
+    """Also those that stand behind one that is known as the first."""
+
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        kept = loop.call_later(1000, print)
+        kept = loop.call_later(seconds, print)
+        await asyncio.sleep(0)
         for _ in range(1000):
             loop.call_later(500, print).cancel()
         await asyncio.sleep(0)
@@ -235,18 +259,8 @@ def test_what_was_asked_for_before_the_loop_runs() -> None:
 
 def test_a_wake_up_is_one_wait() -> None:
     """A watcher is told from within the wait; nothing is called in between, and nothing waits twice."""
-    waits = 0
     told: list[bytes] = []
-
-    class Counting(EpollPoller):
-        def poll(self, seconds: float) -> None:
-            nonlocal waits
-            waits += 1
-            super().poll(seconds)
-
-    loop = EventLoop()
-    poller = Counting(loop, by_loop=True)
-    loop._rounds = _Rounds(loop, poller)
+    loop, poller = counting_loop()
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
 
@@ -262,7 +276,7 @@ def test_a_wake_up_is_one_wait() -> None:
     ours.send(b"x")
     loop.run_forever()
     assert len(told) == 10
-    assert waits == 10
+    assert poller.waits == 10
     poller.close()
     ours.close()
     theirs.close()
@@ -314,18 +328,26 @@ def test_debug_mode_may_begin_and_end_while_it_runs() -> None:
     run(main)
 
 
-def test_a_first_timer_that_is_cancelled_or_overtaken() -> None:
+def test_a_first_timer_that_is_cancelled_is_not_waited_for() -> None:
+    loop, poller = counting_loop()
+    first = loop.call_later(0.02, print)
+    loop.call_later(0.04, loop.stop)
+    loop.call_soon(first.cancel)
+    loop.run_forever()
+    assert poller.waits <= 3, "one for what is called soon, two for the timer"
+    poller.close()
+    loop.close()
+
+
+def test_a_first_timer_is_overtaken() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         order: list[str] = []
-        first = loop.call_later(0.01, order.append, "first")
-        loop.call_later(0.03, order.append, "second")
-        await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.sleep(0)
-        loop.call_later(0.005, order.append, "earlier")
-        await asyncio.sleep(0.05)
-        assert order == ["earlier", "second"]
+        loop.call_later(10, order.append, "late")
+        await asyncio.sleep(0)  # it is known as the first
+        loop.call_later(0.001, order.append, "early")
+        await asyncio.sleep(0.01)
+        assert order == ["early"]
 
     run(main)
 
@@ -341,6 +363,30 @@ def test_a_loop_that_was_stopped_before_it_runs_goes_round_once() -> None:
     loop.run_forever()
     assert order == ["soon"]
     loop.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+def test_a_signal_that_came_while_nothing_of_python_ran_is_handled_before_the_wait() -> None:
+    loop = EventLoop()
+    ended: list[str] = []
+
+    def end(why: str) -> None:
+        ended.append(why)
+        loop.stop()
+
+    before = signal.signal(signal.SIGVTALRM, lambda *_: loop.call_soon_threadsafe(end, "signal"))
+    loop.call_later(10, end, "too late")
+    # Counted is the time that this process works, and it works inside of `sum`, which needs far longer.
+    work: Callable[[], Any] = partial(sum, range(20_000_000))
+    loop.call_soon(loop.poller.after_round, work)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.02)
+    try:
+        loop.run_forever()
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+        loop.close()
+    assert ended == ["signal"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals")
