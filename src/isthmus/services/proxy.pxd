@@ -1,1 +1,20 @@
-# Has Cython compile proxy.py, which is ordinary Python; its classes stay Python's.
+# The C types of proxy.py, for Cython; proxy.py itself is ordinary Python and runs without them.
+from isthmus.services.relay cimport Half, Relay
+
+
+cdef class ProxyRelay(Relay):
+    cdef public object service
+    cdef object _incoming
+    cdef object _dial
+    cdef str _client
+    cdef str _who
+    cdef str _origin
+    cdef double _began
+    cdef bint _refused
+
+    cpdef begin(self, incoming)
+
+
+cdef class PreparedRelay(ProxyRelay):
+    cdef object _pool
+    cdef public bint taken

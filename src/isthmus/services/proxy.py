@@ -44,8 +44,8 @@ class ProxyService:
         self.after_each: Callable[[ProxyRelay], None] | None = None
         """Told of each relay that is over."""
         self._stopping = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self.deferred = properties.strategy == "deferred"
+        self._last_ended: asyncio.Event | None = None  # while it stops
         count = properties.prepared_connection_count if properties.strategy == "prepared" else 0
         self.prepared = PreparedConnections(self, count) if count else None
         interval = properties.maximum_recovery_interval
@@ -65,7 +65,6 @@ class ProxyService:
         ready = self.prepared.take() if self.prepared is not None else None
         relay = ready if ready is not None else ProxyRelay(self)
         self.relays.add(relay)
-        self._idle.clear()
         relay.begin(incoming)
 
     async def stop(self, deadline: float) -> None:
@@ -74,8 +73,10 @@ class ProxyService:
             self.prepared.stop()
         if self.recovery is not None:
             self.recovery.stop()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), deadline)
+        if self.relays:
+            self._last_ended = self._last_ended or asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._last_ended.wait(), deadline)
         for relay in list(self.relays):
             relay.give_up()
         # What was aborted is told to its receivers by the loop, soon.
@@ -107,17 +108,19 @@ class ProxyService:
     def relay_finished(self, relay: ProxyRelay) -> None:
         """A relay is over."""
         self.relays.discard(relay)
-        if not self.relays:
-            self._idle.set()
+        if self._last_ended is not None and not self.relays:
+            self._last_ended.set()
         if self.after_each is not None:
             self.after_each(relay)
 
 
 class ProxyRelay(Relay):
-    """One accepted connection and the one made for it."""
+    """One accepted connection and the one made for it.
+
+    Compiled, it has no `super()` in methods that others call as C functions: the base is named.
+    """
 
     __slots__ = (
-        "__weakref__",
         "_began",
         "_client",
         "_dial",
@@ -145,7 +148,7 @@ class ProxyRelay(Relay):
             self._client = incoming.peer
             self._who = str(incoming.identity)
             self._began = asyncio.get_running_loop().time()
-        if self.service.properties.strategy == "deferred":
+        if self.service.deferred:
             self.accepted.first_event = self._connect_if_needed
             self._origin = incoming.peer
             incoming.accept(self.accepted)
@@ -166,7 +169,7 @@ class ProxyRelay(Relay):
             self._dial = None
             if self.service.recovery is not None:
                 self.service.recovery.found()
-        super().half_made(half)
+        Relay.half_made(self, half)
 
     def first_made(self, half: Half) -> None:
         incoming, self._incoming = self._incoming, None
@@ -179,7 +182,7 @@ class ProxyRelay(Relay):
             self._dial = None
         if isinstance(error, ConnectError):
             self._warn(error)
-        super().half_lost(half, error)
+        Relay.half_lost(self, half, error)
 
     def _client_gone(self) -> None:
         """The client has left before it was answered: there is nobody to connect for."""
@@ -192,7 +195,9 @@ class ProxyRelay(Relay):
         self.finish_if_over()
 
     def finished(self) -> None:
-        if self.error is not None:
+        if not log.isEnabledFor(logging.DEBUG):
+            pass  # what is not told is not put together
+        elif self.error is not None:
             log.debug("%s: reset after %d/%d bytes: %s", self.service.name, *self._counts(), self.error)
         else:
             log.debug("%s: closed after %d/%d bytes", self.service.name, *self._counts())
@@ -340,19 +345,19 @@ class PreparedRelay(ProxyRelay):
         self.connect()
 
     def first_made(self, half: Half) -> None:
-        super().first_made(half)
+        ProxyRelay.first_made(self, half)
         if not self.taken:
             self._pool.connected(self)
 
     def finished(self) -> None:
         if self.taken:
-            super().finished()
+            ProxyRelay.finished(self)
         else:
             self._pool.ended(self)
 
     def _warn(self, error: ConnectError) -> None:
         if not self._pool.waiting:  # else another one has said it
-            super()._warn(error)
+            ProxyRelay._warn(self, error)
 
     def _event_while_waiting(self) -> None:
         if not self.taken and self.connected.ended and not self.connected.held:

@@ -45,7 +45,7 @@ class World:
         patch.setattr(time, "monotonic", self.clock.time)
         patch.setattr(websocket, "_monotonic", self.clock.time)
         patch.setattr(flow, "_monotonic", self.clock.time)
-        patch.setattr(websocket, "poller_of", lambda _: poller)
+        patch.setattr(self.clock.loop, "poller", poller, raising=False)
         patch.setattr(random, "uniform", lambda low, high: high)
 
     @property

@@ -24,6 +24,7 @@ from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
 from isthmus.transports.base import Connector, Dial, Receiver, Transport
 from isthmus.transports.keep_alive import IdleLimit
+from isthmus.transports.poller import poller_of
 from isthmus.transports.span.client import ClientSession
 from isthmus.transports.span.limits import Budgets, FlowTerms
 from isthmus.transports.span.offer import Offer
@@ -48,6 +49,7 @@ class SpanConnector:
     def __init__(self, below: Connector, options: ConnectOptions, budgets: Budgets) -> None:
         self.address = below.address
         self.loop = asyncio.get_running_loop()
+        self.poller = poller_of(self.loop)
         self.options = options
         self.budgets = budgets
         self.offer = Offer(below, options)

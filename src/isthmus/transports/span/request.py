@@ -23,7 +23,7 @@ class Request:
 
     __slots__ = (
         "_connector",
-        "_soon",
+        "_how",
         "_timer",
         "dial",
         "early",
@@ -43,18 +43,20 @@ class Request:
         self.origin = origin
         self.early = early
         self.over = False
-        self._soon: asyncio.Handle | None = None
+        self._how: Callable[[Request], None] | None = None  # it begins, soon
         self.dial: Dial | None = None  # of a WebSocket of its own
         self.transport: SpanStream | None = None  # which waits for its answer
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, how: Callable[[Request], None]) -> None:
         """Call `how` soon, unless it is cancelled before that."""
-        self._soon = self._connector.loop.call_soon(self._begin, how)
+        self._how = how
+        self._connector.poller.after_round(self._begin)
 
-    def _begin(self, how: Callable[[Request], None]) -> None:
-        self._soon = None
-        how(self)
+    def _begin(self) -> None:
+        how, self._how = self._how, None
+        if how is not None:
+            how(self)
 
     def limit(self, seconds: float) -> None:
         """Fail after that time."""
@@ -72,9 +74,7 @@ class Request:
         self.over = True
         self.unlimited()
         self._connector.forget(self)
-        if self._soon is not None:
-            self._soon.cancel()
-            self._soon = None
+        self._how = None
         dial, self.dial = self.dial, None
         if dial is not None:
             dial.cancel()
