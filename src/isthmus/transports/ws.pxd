@@ -2,12 +2,12 @@
 
 cimport cython
 
-from isthmus.websocket.connection cimport Connection
+from isthmus.websocket.connection cimport Connection, Handler
 
 cdef int _LOOKS, _NOT_READING
 
 
-cdef class WebSocketTransport:
+cdef class WebSocketTransport(Handler):
     cdef object _below
     cdef object _role
     cdef object _receiver

@@ -24,7 +24,7 @@ from isthmus.errors import StreamCut, StreamReset
 from isthmus.transports.base import Receiver, Transport, peer_name
 from isthmus.transports.keep_alive import IdleLimit, keep_alive
 from isthmus.transports.tcp import in_flight
-from isthmus.websocket.connection import Connection
+from isthmus.websocket.connection import Connection, Handler
 from isthmus.websocket.frames import CloseCode, ProtocolError, Role
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class MessageReceiver(Receiver, Protocol):
         """Whole messages came, at least one; the list is the callee's."""
 
 
-class WebSocketTransport:
+class WebSocketTransport(Handler):
     """One open WebSocket over `below`. It is the receiver of `below` and the transport of what is above."""
 
     __slots__ = (
