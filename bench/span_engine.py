@@ -15,14 +15,15 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
-from isthmus.span import Limits, Session, Sessions, Stream, session
+from isthmus.span import Handler, Limits, Session, Sessions, Stream, session
 from isthmus.websocket.frames import Role
+from isthmus.websocket.octets import Octets
 
 BUDGET = 1024 * 1024 + 4096
 PIECE = 256 * 1024  # what a transport reads at once
 
 
-class End:
+class End(Handler):
     """One end of the link: the transport of a carrier, and the application of its session."""
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class End:
     def stream_opened(self, stream: Stream) -> None:
         self.session.accept(stream)
 
-    def data(self, stream: Stream, data: memoryview) -> None:
+    def data(self, stream: Stream, data: Octets) -> None:
         size = len(data)
         self.received += size
         self.session.consumed(stream, size)

@@ -15,8 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from isthmus.span import Carrier, Flow, Limits, Session, Sessions, Stream
+from isthmus.span import Carrier, Flow, Handler, Limits, Session, Sessions, Stream
 from isthmus.span.frames import Settings, new
+from isthmus.websocket.octets import Octets
 
 VECTORS = Path(__file__).resolve().parent.parent / "docs" / "span-vectors.json"
 SEPARATOR = b"\xff\xfe\xfd"
@@ -26,7 +27,7 @@ LIMITS = Limits(
 )
 
 
-class Peer:
+class Peer(Handler):
     """The handler of the session: accepts, echoes, and watches the order of what is told."""
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class Peer:
     def opened(self, stream: Stream) -> None:
         assert stream.id not in self.over
 
-    def data(self, stream: Stream, data: memoryview) -> None:
+    def data(self, stream: Stream, data: Octets) -> None:
         assert stream.id not in self.over
         assert stream.id not in self.eof_told
         self.received += len(data)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from isthmus.websocket.connection import Connection
+from isthmus.websocket.connection import Connection, Handler
 from isthmus.websocket.frames import Opcode, ProtocolError, Role, header
 from isthmus.websocket.handshake import (
     HandshakeError,
@@ -23,7 +23,7 @@ from isthmus.websocket.handshake import (
 )
 
 
-class Events:
+class Events(Handler):
     """Writes down what a connection says, pieces of one message joined."""
 
     def __init__(self) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from tests.span.test_reader import Sink
 
-from isthmus.span import Carrier, Flow, Limits, Session, Sessions, Stream
+from isthmus.span import Carrier, Flow, Handler, Limits, Session, Sessions, Stream
 from isthmus.span import frames as f
 from isthmus.span.frames import Join, Settings, Type
 from isthmus.span.proofs import client_proof
 from isthmus.span.reader import FrameReader
 from isthmus.websocket.frames import Role
+from isthmus.websocket.octets import Octets
 
 ACCEPT = "wss://gate.example.com/service"
 NONCE = bytes(range(16))
@@ -45,7 +46,7 @@ class Wire:
         return next((event[1] for event in self.told if event[0] == "close"), 0)
 
 
-class Log:
+class Log(Handler):
     """The handler of a session: writes down what it is told; accepts streams if asked to."""
 
     def __init__(self, *, accepts: bool = True) -> None:
@@ -61,7 +62,7 @@ class Log:
     def opened(self, stream: Stream) -> None:
         self.told.append(("opened", stream.id))
 
-    def data(self, stream: Stream, data: memoryview) -> None:
+    def data(self, stream: Stream, data: Octets) -> None:
         self.told.append(("data", stream.id, bytes(data)))
 
     def eof(self, stream: Stream) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from itertools import count
 from random import Random
 
-from isthmus.span import Carrier, Flow, Limits, Session, Sessions, Stream
+from isthmus.span import Carrier, Flow, Handler, Limits, Session, Sessions, Stream
 from isthmus.websocket.frames import Role
+from isthmus.websocket.octets import Octets
 
 ACCEPT = "wss://gate.example.com/service"
 DATAGRAM = struct.Struct("!IId")
@@ -258,7 +259,7 @@ class Talk:
             self.app.session.flows.end(self.flow)
 
 
-class App:
+class App(Handler):
     """The application on one side: its handler, and the checks of what it is told."""
 
     def __init__(self, world: World, side: int) -> None:
@@ -314,7 +315,7 @@ class App:
         self.flows[stream.id].opened += 1
         assert self.flows[stream.id].opened == 1
 
-    def data(self, stream: Stream, data: memoryview) -> None:
+    def data(self, stream: Stream, data: Octets) -> None:
         flow = self.flows[stream.id]
         assert not flow.over
         assert not flow.eof

@@ -95,7 +95,8 @@ def test_each_of_several_says_what_it_brought_once() -> None:
     assert Type.ARRIVED not in [kind for kind, _ in line.kinds()]
 
 
-def test_a_peer_is_not_believed_that_more_arrived_than_was_sent() -> None:
+@pytest.mark.parametrize("total", [999, 1_001, 1 << 63, (1 << 64) - 1])
+def test_a_peer_is_not_believed_that_more_arrived_than_was_sent(total: int) -> None:
     server = Server()
     line = server.found()
     line.say(f.open_stream(1, 1 << 20))
@@ -104,5 +105,5 @@ def test_a_peer_is_not_believed_that_more_arrived_than_was_sent() -> None:
     line.hear()
     line.say(f.arrived(1_000))
     assert line.carrier.pacing.in_flight == 0
-    line.say(f.arrived(1_001))
+    line.say(f.arrived(total))
     assert server.session.counters.protocol_errors == 1

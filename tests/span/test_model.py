@@ -12,6 +12,7 @@ from tests.span.dialogue import ACCEPT, Log, Wire, client
 from tests.span.scenarios import check_bounds
 
 from isthmus.span import Carrier, Limits, Phase, Session, Sessions, SpanError, Stream
+from isthmus.websocket.octets import Octets
 
 LIMITS = Limits(receive_budget=200_000, send_budget=200_000, maximum_streams=6)
 
@@ -35,7 +36,7 @@ class Model(Log):
         self.streams[stream.id] = stream
         self.session.accept(stream)
 
-    def data(self, stream: Stream, data: memoryview) -> None:
+    def data(self, stream: Stream, data: Octets) -> None:
         assert stream.id not in self.ends
         assert stream.id not in self.eofs
         self.bytes[stream.id] += bytes(data)

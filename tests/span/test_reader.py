@@ -14,26 +14,27 @@ from tests.websocket.recorder import cut, cuts, single_bytes
 from isthmus.errors import SpanError
 from isthmus.span import frames
 from isthmus.span.frames import Code, Type
-from isthmus.span.reader import FrameReader
+from isthmus.span.reader import FrameReader, FrameSink
 
 HANDSHAKE_TYPES = range(Type.HELLO, Type.REFUSED + 1)
 
 
-class Sink:
+class Sink(FrameSink):
     """Writes down what a reader says, pieces of DATA joined; reads payloads, so that their errors come."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[Any, ...]] = []
         self.pieces = 0
 
-    def data_received(self, stream: int, offset: int, data: memoryview) -> None:
-        assert len(data)
+    def data_received(self, stream: int, offset: int, data: memoryview, start: int, size: int) -> None:
+        assert size
+        piece = bytes(data[start : start + size])
         self.pieces += 1
         before = self.seen[-1] if self.seen else ()
         if before[:2] == (Type.DATA, stream) and before[2] + len(before[3]) == offset:
-            self.seen[-1] = (Type.DATA, stream, before[2], before[3] + bytes(data))
+            self.seen[-1] = (Type.DATA, stream, before[2], before[3] + piece)
         else:
-            self.seen.append((Type.DATA, stream, offset, bytes(data)))
+            self.seen.append((Type.DATA, stream, offset, piece))
 
     def ack_received(self, stream: int, received: int, limit: int) -> None:
         self.seen.append((Type.ACK, stream, received, limit))

@@ -16,6 +16,7 @@ from isthmus.span.limits import (
     Budget,
 )
 from isthmus.span.receive_side import ReceiveSide
+from isthmus.websocket.octets import Octets
 
 
 def side(budget: int = 64 * MIB, largest: int = 16 * MIB, *, admitted: bool = True) -> ReceiveSide:
@@ -25,8 +26,13 @@ def side(budget: int = 64 * MIB, largest: int = 16 * MIB, *, admitted: bool = Tr
     return receive
 
 
+def take(receive: ReceiveSide, offset: int, data: bytes | bytearray) -> Octets | None:
+    """Have the data taken out of the middle of a buffer."""
+    return receive.take(offset, memoryview(b"<<" + data + b">"), 2, len(data))
+
+
 def deliver(receive: ReceiveSide, offset: int, data: bytes) -> bytes:
-    piece = receive.take(offset, memoryview(data))
+    piece = take(receive, offset, data)
     delivered = b""
     while piece is not None:
         delivered += bytes(piece)
@@ -60,7 +66,7 @@ def test_whatever_comes_is_delivered_in_order_and_once(parts: list[tuple[int, in
 def test_what_is_held_is_a_copy() -> None:
     receive = side()
     buffer = bytearray(b"def")
-    receive.take(3, memoryview(buffer))
+    receive.take(3, memoryview(buffer), 0, 3)
     buffer[:] = b"xxx"
     assert deliver(receive, 0, b"abc") == b"abcdef"
 
@@ -86,7 +92,7 @@ def test_the_end_counts_as_one_byte() -> None:
 @pytest.mark.parametrize("offset", [FIRST_WINDOW, FIRST_WINDOW - 2, 2**64 - 1])
 def test_data_above_the_limit_is_an_error(offset: int) -> None:
     with pytest.raises(SpanError, match="the limit is 262144"):
-        side().take(offset, memoryview(b"abc"))
+        take(side(), offset, b"abc")
 
 
 def test_data_and_ends_that_contradict_are_errors() -> None:
@@ -100,15 +106,15 @@ def test_data_and_ends_that_contradict_are_errors() -> None:
     with pytest.raises(SpanError, match="second final offset"):
         receive.finish(7)
     with pytest.raises(SpanError, match="behind the final offset"):
-        receive.take(6, memoryview(b"x"))
+        take(receive, 6, b"x")
 
 
 def test_pieces_are_bounded() -> None:
     receive = side()
     for index in range(MAXIMUM_PIECES):
-        receive.take(2 * index + 1, memoryview(b"x"))
+        take(receive, 2 * index + 1, b"x")
     with pytest.raises(SpanError, match="pieces apart"):
-        receive.take(2 * MAXIMUM_PIECES + 1, memoryview(b"x"))
+        take(receive, 2 * MAXIMUM_PIECES + 1, b"x")
 
 
 def consume_all(receive: ReceiveSide, size: int, now: float, round_trip: float) -> bool:

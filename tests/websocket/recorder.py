@@ -8,14 +8,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from isthmus.websocket.connection import Connection
+from isthmus.websocket.connection import Connection, Handler
 from isthmus.websocket.frames import FrameReader, ProtocolError, header
 from isthmus.websocket.mask import Buffer, masked
 
 KEY = b"\x37\xfa\x21\x3d"  # the key of the examples in RFC 6455 5.7
 
 
-class Recorder:
+class Recorder(Handler):
     """Takes everything a reader or a connection says and writes it down, pieces of one message joined."""
 
     def __init__(self) -> None:

@@ -39,6 +39,10 @@ def test_masks_as_the_rfc_says(twin: Any, data: bytes, key: bytes, phase: int) -
     inside = bytearray(b"<" + data + b">")
     apply_mask(memoryview(inside)[1:-1], key, phase)
     assert inside == b"<" + xor(data, key, phase) + b">", "no byte beside the buffer is touched"
+    for seen in (bytearray, memoryview):
+        inside = bytearray(b"<" + data + b">")
+        apply_mask(memoryview(inside) if seen is memoryview else inside, key, phase, 1, len(data))
+        assert inside == b"<" + xor(data, key, phase) + b">", "no byte beside the part is touched"
     for kind in (bytes, bytearray, memoryview):
         given_data = kind(data)
         assert masked(b"head", given_data, key) == b"head" + xor(data, key)
@@ -66,6 +70,10 @@ def test_refuses_what_cannot_be_masked(twin: Any) -> None:
         masked(b"", b"data", b"abc")
     with pytest.raises(TypeError, match="read-only"):
         apply_mask(memoryview(b"constant"), b"abcd")
+    for start, size in ((0, 9), (8, 1), (-1, 2), (9, -1), (9, 0), (1, 1 << 62)):
+        for buffer in (bytearray(8), memoryview(bytearray(8))):
+            with pytest.raises(IndexError, match="outside"):
+                apply_mask(buffer, b"abcd", 0, start, size)
 
 
 @pytest.mark.parametrize("masked_parts", PARTS)

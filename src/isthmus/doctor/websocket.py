@@ -7,13 +7,13 @@ import asyncio
 from isthmus.doctor.conversation import Conversation, Ended
 from isthmus.doctor.line import Line
 from isthmus.doctor.upgrade import Answer, shake_hands
-from isthmus.websocket.connection import Connection
+from isthmus.websocket.connection import Connection, Handler
 from isthmus.websocket.frames import ProtocolError, Role
 
 MAXIMUM_MESSAGE = 1 << 20
 
 
-class WebSocket:
+class WebSocket(Handler):
     """An open WebSocket over a conversation. It never sends a ping unless it is told to."""
 
     def __init__(self, conversation: Conversation, rest: bytes) -> None:

@@ -1,6 +1,6 @@
 # The C types of relay.py, for Cython; relay.py itself is ordinary Python and runs without them.
-from isthmus.transports cimport layer
-from isthmus.transports.layer cimport Layer
+from isthmus cimport layer
+from isthmus.layer cimport Layer
 
 
 cdef class Relay

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from isthmus.transports import layer
+from isthmus import layer
+from isthmus.layer import Layer
 from isthmus.transports.base import Transport
-from isthmus.transports.layer import Layer
 
 
 class Half(Layer):

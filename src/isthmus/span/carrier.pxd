@@ -7,7 +7,7 @@ from isthmus.span cimport incoming, outgoing
 from isthmus.span.flows cimport Flows
 from isthmus.span.message cimport Message
 from isthmus.span.pacing cimport Pacing
-from isthmus.span.reader cimport FrameReader
+from isthmus.span.reader cimport FrameReader, FrameSink
 from isthmus.span.scheduler cimport Scheduler
 from isthmus.span.session cimport Session
 
@@ -16,8 +16,7 @@ cdef double _ROUND_TRIP_EVERY, _LEAST_STALL, _ANSWER_WITHIN
 cdef Py_ssize_t _DATA_HEADER, LEAST_DATA
 
 
-@cython.final
-cdef class Carrier:
+cdef class Carrier(FrameSink):
     cdef public object handler
     cdef public object owner
     cdef public Session session
@@ -51,7 +50,7 @@ cdef class Carrier:
     cdef bint _awake
 
     @cython.locals(session=Session)
-    cpdef receive(self, data, bint final, double now)
+    cpdef receive(self, data, bint final, double now, Py_ssize_t start=*, Py_ssize_t size=*)
 
     cpdef alive(self, double now)
 
@@ -59,9 +58,12 @@ cdef class Carrier:
     cpdef list data_to_send(self, Py_ssize_t budget, double now)
 
     cpdef wake(self)
-    cpdef data_received(self, unsigned int stream, unsigned long long offset, data)
+    cpdef data_received(
+        self, unsigned int stream, unsigned long long offset, data, Py_ssize_t start, Py_ssize_t size
+    )
     cpdef ack_received(self, unsigned int stream, unsigned long long received, unsigned long long limit)
     cpdef datagram_received(self, unsigned int flow, bytes data)
+    cpdef frame_received(self, int kind, unsigned int stream, bytes payload)
 
     cpdef ping_if_due(self, double now)
 

@@ -20,7 +20,7 @@ from isthmus.span.frames import LEAST_MAXIMUM_MESSAGE, Type, frame, wrong
 from isthmus.span.limits import LEAST_DATA
 from isthmus.span.message import Message
 from isthmus.span.pacing import Pacing
-from isthmus.span.reader import FrameReader
+from isthmus.span.reader import FrameReader, FrameSink
 from isthmus.span.scheduler import Scheduler
 from isthmus.span.stream import Stream
 from isthmus.websocket.mask import Buffer
@@ -85,7 +85,7 @@ class Handshake(Protocol):
         """The carrier is gone before the handshake was complete."""
 
 
-class Carrier:
+class Carrier(FrameSink):
     """One WebSocket of a session. Made by `Session.carrier_opened` or `Sessions.carrier_opened`."""
 
     __slots__ = (
@@ -172,11 +172,12 @@ class Carrier:
 
     # --- bytes in and out
 
-    def receive(self, data: Buffer, final: bool, now: float) -> None:
-        """Read the next piece of a binary message; `final` says that the message ends with it.
+    def receive(self, data: Buffer, final: bool, now: float, start: int = 0, size: int = -1) -> None:
+        """Read the next piece of a binary message, `size` bytes of `data` from `start`, or all of it.
 
-        `data` may be used again when this returns. Nothing is raised: a peer that breaks the protocol ends
-        the session, or this carrier while it is in its handshake, and the handlers are told.
+        `final` says that the message ends with it. `data` may be used again when this returns. Nothing is
+        raised: a peer that breaks the protocol ends the session, or this carrier while it is in its
+        handshake, and the handlers are told.
         """
         if self.phase is _CLOSED:
             return
@@ -190,7 +191,7 @@ class Carrier:
                 self.stalled = False
                 self.wake()
         try:
-            self.reader.receive(data, final)
+            self.reader.receive(data, final, start, size)
         except SpanError as error:
             self.fail(error)
         session = self.session
@@ -299,13 +300,13 @@ class Carrier:
 
     # --- what the reader says
 
-    def data_received(self, stream: int, offset: int, data: memoryview) -> None:
+    def data_received(self, stream: int, offset: int, data: memoryview, start: int, size: int) -> None:
         """Take a piece of DATA; called by the reader."""
         if self.phase is not _LIVE:
             raise wrong("DATA before STATE")
         assert self.session is not None
-        self.arrived += len(data)
-        incoming.data_received(self.session, self, stream, offset, data)
+        self.arrived += size
+        incoming.data_received(self.session, self, stream, offset, data, start, size)
         if self.now - self._round_trip_at > _ROUND_TRIP_EVERY:
             self.ping()
 

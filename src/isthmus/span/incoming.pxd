@@ -12,8 +12,16 @@ cdef int _STATE, _OPEN, _OPENED, _FIN, _RESET, _CLOSED, _FLOW, _FLOWING, _ENDED,
 cdef int NEEDS_ACK, NEEDS_OPENED
 
 
-@cython.locals(stream=Stream, receive=ReceiveSide, size=Py_ssize_t, received="unsigned long long")
-cpdef data_received(Session session, Carrier carrier, unsigned int stream_id, unsigned long long offset, data)
+@cython.locals(stream=Stream, receive=ReceiveSide, received="unsigned long long")
+cpdef data_received(
+    Session session,
+    Carrier carrier,
+    unsigned int stream_id,
+    unsigned long long offset,
+    data,
+    Py_ssize_t start,
+    Py_ssize_t size,
+)
 
 @cython.locals(stream=Stream)
 cpdef ack_received(

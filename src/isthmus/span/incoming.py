@@ -27,8 +27,10 @@ _ENDED = int(Type.ENDED)
 _GOAWAY = int(Type.GOAWAY)
 
 
-def data_received(session: Session, carrier: Carrier, stream_id: int, offset: int, data: memoryview) -> None:
-    """Deliver what is in order now; owe an acknowledgement."""
+def data_received(
+    session: Session, carrier: Carrier, stream_id: int, offset: int, data: memoryview, start: int, size: int
+) -> None:
+    """Deliver what is in order now of `size` bytes of `data` from `start`; owe an acknowledgement."""
     stream = session.streams.get(stream_id)
     if stream is None:
         _forgotten(session, carrier, stream_id, answered=True)
@@ -37,9 +39,8 @@ def data_received(session: Session, carrier: Carrier, stream_id: int, offset: in
     if stream.over:
         return
     receive = stream.receive
-    size = len(data)
     received = receive.received
-    piece = receive.take(offset, data)
+    piece = receive.take(offset, data, start, size)
     session.outbox.owe(stream, size, session.now, session.acknowledge_within)
     if piece is None:
         if offset + size <= received:

@@ -41,7 +41,7 @@ cdef class Pacing:
     cpdef forget(self, long long size)
 
     cpdef delivered(self, long long size, double now)
-    cpdef bint arrived(self, long long total, double now)
+    cpdef bint arrived(self, unsigned long long total, double now)
     cdef long long _settle(self)
 
     @cython.locals(elapsed=double)

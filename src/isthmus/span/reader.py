@@ -6,12 +6,11 @@ type allows. Kept between calls are at most a header in parts (15 bytes) and one
 
 from __future__ import annotations
 
-from struct import Struct
-from typing import Protocol
-
 from isthmus.errors import SpanError
 from isthmus.span.frames import LONGEST, OF_HANDSHAKE, SHORTEST, wrong
+from isthmus.websocket import octets
 from isthmus.websocket.mask import Buffer
+from isthmus.websocket.octets import Octets
 
 # Plain integers for the inner loop: to compare with an IntEnum costs more than the rest of the header.
 _DATA = 0x12
@@ -23,23 +22,35 @@ _DATA_HEADER = 16
 _MAXIMUM_HANDSHAKE = 4_096 - _HEADER
 _FIRST_OF_STREAMS = 0x10
 _LAST_OF_STREAMS = 0x1A
-_WORDS = Struct(">QQ")
+_STREAM = 0xFFFFFFFF  # the part of a header that names it
 
 
-class FrameSink(Protocol):
-    """Takes the frames of one carrier. Each call may raise SpanError, which ends the reading."""
+class FrameSink:
+    """Takes the frames of one carrier; derive from it.
 
-    def data_received(self, stream: int, offset: int, data: memoryview) -> None:
-        """Take the next piece of a DATA frame, never empty. The view is valid until this call returns."""
+    Each call may raise SpanError, which ends the reading.
+    """
+
+    __slots__ = ()
+
+    def data_received(self, stream: int, offset: int, data: memoryview, start: int, size: int) -> None:
+        """Take the next piece of a DATA frame, never empty: `size` bytes of `data` from `start`.
+
+        The view is valid until this call returns; what it has beside is not the sink's to read.
+        """
+        raise NotImplementedError
 
     def ack_received(self, stream: int, received: int, limit: int) -> None:
         """Take an ACK."""
+        raise NotImplementedError
 
     def datagram_received(self, flow: int, data: bytes) -> None:
         """Take a DATAGRAM."""
+        raise NotImplementedError
 
     def frame_received(self, kind: int, stream: int, payload: bytes) -> None:
         """Take any other known frame; its length and whether it has a stream are checked."""
+        raise NotImplementedError
 
 
 class FrameReader:
@@ -90,35 +101,34 @@ class FrameReader:
         """Whether everything is discarded."""
         return self._stopped
 
-    def receive(self, data: Buffer, final: bool) -> None:
-        """Read the next piece of a message; `final` says that the message ends with it.
+    def receive(self, data: Buffer, final: bool, start: int = 0, size: int = -1) -> None:
+        """Read the next piece of a message, `size` bytes of `data` from `start`, or all of it.
 
-        Raises SpanError, after which the reader discards; nothing wrong was handed on.
+        `final` says that the message ends with it. Raises SpanError, after which the reader discards; nothing
+        wrong was handed on.
         """
         if self._stopped:
             return
         view = data if type(data) is memoryview else memoryview(data)
-        end = len(view)
-        self._size += end
+        position = start
+        end = len(view) if size < 0 else start + size
+        self._size += end - start
         if self._size > self._maximum:
             raise self._wrong(f"a message is larger than {self._maximum} bytes")
-        position = 0
         while position < end:
             if not self._in_frame:
-                if end - position >= _DATA_HEADER and not self._head:
-                    word, offset = _WORDS.unpack_from(view, position)
-                    position += self._begin(word, offset, _DATA_HEADER)
+                kept = len(self._head)
+                if kept == 0 and end - position >= _DATA_HEADER:
+                    position += self._begin(view, position, _DATA_HEADER)
                 else:
-                    kept = len(self._head)
-                    self._head += bytes(view[position : position + _DATA_HEADER - kept])
-                    word, offset = _WORDS.unpack(self._head.ljust(_DATA_HEADER, b"\0"))
-                    size = self._begin(word, offset, len(self._head))
+                    self._head += octets.copied(view, position, min(_DATA_HEADER - kept, end - position))
+                    size = self._begin(self._head, 0, len(self._head))
                     if size == 0:
                         break
                     self._head = b""
                     position += size - kept
             size = min(self._left, end - position)
-            self._take(view[position : position + size], size)
+            self._take(view, position, size)
             position += size
             if self._stopped:
                 return
@@ -129,21 +139,20 @@ class FrameReader:
                 raise self._wrong("a message is empty")
             self._size = 0
 
-    def _begin(self, word: int, offset: int, available: int) -> int:
-        """Start the frame whose first 16 bytes are these two numbers, as far as they are available.
-
-        Returns the size of its header, 0 if more has to come.
-        """
+    def _begin(self, data: Octets, start: int, available: int) -> int:
+        """Start the frame that begins at `start`: return the size of its header, 0 if more has to come."""
         if available < _HEADER:
             return 0
+        word = octets.uint64(data, start)
         kind = word >> 56
         length = word >> 32 & 0xFFFFFF
-        stream = word & 0xFFFFFFFF
+        stream = word & _STREAM
         shortest: int = SHORTEST[kind]
         if self.handshaking and ((shortest >= 0 and kind not in OF_HANDSHAKE) or length > _MAXIMUM_HANDSHAKE):
             raise self._wrong(f"a frame of type {kind:#x} and {length} bytes is no handshake")
         if shortest >= 0:
-            if length < shortest or length > LONGEST[kind]:
+            longest: int = LONGEST[kind]
+            if length < shortest or length > longest:
                 raise self._wrong(f"a frame of type {kind:#x} has {length} bytes")
             if (stream != 0) != (_FIRST_OF_STREAMS <= kind <= _LAST_OF_STREAMS):
                 raise self._wrong(f"a frame of type {kind:#x} names the stream {stream}")
@@ -155,7 +164,7 @@ class FrameReader:
         if kind == _DATA:
             if available < _DATA_HEADER:
                 return 0
-            self._offset = offset
+            self._offset = octets.uint64(data, start + _HEADER)
             length -= 8
             size = _DATA_HEADER
         self._kind = kind
@@ -164,8 +173,8 @@ class FrameReader:
         self._in_frame = True
         return size
 
-    def _take(self, piece: memoryview, size: int) -> None:
-        """Take the next `size` bytes of the frame's payload; none, for a frame that has none."""
+    def _take(self, view: memoryview, start: int, size: int) -> None:
+        """Take `size` bytes from `start` on of the frame's payload; none, for a frame that has none."""
         self._left -= size
         ended = self._left == 0
         if ended:
@@ -176,22 +185,21 @@ class FrameReader:
                 if size:
                     offset = self._offset
                     self._offset = offset + size
-                    self._sink.data_received(self._stream, offset, piece)
+                    self._sink.data_received(self._stream, offset, view, start, size)
                 return
             if kind >= _OPTIONAL:
                 self.skipped += ended
                 return
             if not ended or self._gathered:
-                self._gathered += piece
+                self._gathered += octets.copied(view, start, size)
                 if not ended:
                     return
                 payload = bytes(self._gathered)
                 self._gathered = bytearray()
             else:
-                payload = bytes(piece)
+                payload = octets.copied(view, start, size)
             if kind == _ACK:
-                received, limit = _WORDS.unpack(payload)
-                self._sink.ack_received(self._stream, received, limit)
+                self._sink.ack_received(self._stream, octets.uint64(payload, 0), octets.uint64(payload, 8))
             elif kind == _DATAGRAM:
                 self._sink.datagram_received(self._stream, payload)
             else:

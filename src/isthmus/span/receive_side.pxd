@@ -3,9 +3,12 @@ cimport cython
 
 from isthmus.span.limits cimport Budget
 
+from isthmus.websocket cimport _octets as octets
+
 cdef list _NONE
 cdef long long _UNKNOWN, FIRST_WINDOW, GUARANTEED_WINDOW
 cdef double _LEAST_ROUND_TRIP
+cdef Py_ssize_t _COPIED
 
 
 @cython.final
@@ -29,8 +32,8 @@ cdef class ReceiveSide:
     cpdef bint done(self)
     cpdef long long acknowledged(self)
 
-    @cython.locals(size="long long", end="unsigned long long", received="unsigned long long")
-    cpdef take(self, unsigned long long offset, data)
+    @cython.locals(end="unsigned long long", received="unsigned long long")
+    cpdef take(self, unsigned long long offset, data, Py_ssize_t start, Py_ssize_t size)
 
     cpdef follow(self)
     cpdef admit(self, double now)

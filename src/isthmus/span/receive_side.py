@@ -15,10 +15,14 @@ from typing import Any
 
 from isthmus.span.frames import wrong
 from isthmus.span.limits import EARLY_DATA, FIRST_WINDOW, GUARANTEED_WINDOW, MAXIMUM_PIECES, Budget
+from isthmus.websocket import octets
+from isthmus.websocket.octets import Octets
 
 _UNKNOWN = -1
 # A round trip takes the time of four processes too, and a window of less makes small frames.
 _LEAST_ROUND_TRIP = 0.002
+# Up to this size a copy of what comes costs less than a view of it.
+_COPIED = 4096
 
 # Stands for each list that is empty, so that an idle stream has none; it is replaced, never changed.
 _NONE: list[Any] = []
@@ -82,13 +86,13 @@ class ReceiveSide:
         """How many pieces wait."""
         return len(self._parts)
 
-    def take(self, offset: int, data: memoryview) -> memoryview | None:
-        """Take bytes that came: return those that can be delivered now, None if there are none.
+    def take(self, offset: int, data: memoryview, start: int, size: int) -> Octets | None:
+        """Take bytes that came, `size` of `data` from `start`: return those that can be delivered now.
 
-        What lies further on is copied and held; what was received already is dropped. After each piece that
-        was delivered, `follow` gives the next. Raises SpanError beyond the limit or the final offset.
+        They are a copy if they are few, otherwise a view of `data`; None if there are none. What lies further
+        on is copied and held; what was received already is dropped. After each piece that was delivered,
+        `follow` gives the next. Raises SpanError beyond the limit or the final offset.
         """
-        size = len(data)
         if offset > self.limit or offset + size > self.limit:
             raise wrong(f"{size} bytes of data at {offset}, the limit is {self.limit}")
         end = offset + size
@@ -98,17 +102,17 @@ class ReceiveSide:
             self.highest = end
         received = self.received
         if offset > received:
-            self._hold(offset, end, data)
+            self._hold(offset, end, data[start : start + size])
             return None
         if end <= received:
             return None
-        if offset < received:
-            data = data[received - offset :]
         # What is held and lies below `end` came twice; `follow` drops it.
         self.received = end
-        return data
+        start += received - offset
+        size = end - received
+        return octets.copied(data, start, size) if size <= _COPIED else data[start : start + size]
 
-    def follow(self) -> memoryview | None:
+    def follow(self) -> Octets | None:
         """Return the next bytes that are in order now, None if there are none."""
         while self._starts and self._starts[0] <= self.received:
             start = self._starts.pop(0)

@@ -4,6 +4,7 @@ cimport cython
 cdef class Session
 
 from isthmus.span.carrier cimport Carrier
+from isthmus.span.counters cimport Counters
 from isthmus.span.flows cimport Flows
 from isthmus.span.limits cimport Budget
 from isthmus.span.outbox cimport Outbox
@@ -14,15 +15,19 @@ cdef int NEEDS_ACK, NEEDS_OPEN, NEEDS_OPENED, NEEDS_RESET
 cdef long long EARLY_DATA, MAXIMUM_AHEAD, _MAXIMUM_ID
 
 
+cdef class Handler:
+    cpdef data(self, Stream stream, data)
+
+
 @cython.final
 cdef class Session:
     cdef readonly object role
-    cdef public object handler
+    cdef public Handler handler
     cdef readonly object limits
     cdef public object random_bytes
     cdef readonly Budget receive_budget
     cdef readonly Budget send_budget
-    cdef readonly object counters
+    cdef readonly Counters counters
     cdef public object owner
     cdef public object on_end
     cdef public bytes id

@@ -13,7 +13,7 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from isthmus.errors import SpanError
 from isthmus.span import frames, resume
@@ -30,15 +30,18 @@ from isthmus.span.receive_side import ReceiveSide
 from isthmus.span.send_side import SendSide
 from isthmus.span.stream import NEEDS_ACK, NEEDS_OPEN, NEEDS_OPENED, NEEDS_RESET, Stream
 from isthmus.websocket.frames import Role
+from isthmus.websocket.octets import Octets
 
 _MAXIMUM_ID = 0xFFFFFFFF
 
 
-class Handler(Protocol):
-    """What a session tells whoever owns its streams. A call may call the session back.
+class Handler:
+    """What a session tells whoever owns its streams, and derives from this. A call may call the session back.
 
     Of each stream `reset` or `closed` is told, once, as the last; neither, if this side reset it.
     """
+
+    __slots__ = ()
 
     def stream_opened(self, stream: Stream) -> None:
         """Take a stream of the peer: `accept` it, now or later, or `reset` it. `stream.origin` is told."""
@@ -46,8 +49,8 @@ class Handler(Protocol):
     def opened(self, stream: Stream) -> None:
         """The peer accepted a stream of ours. Its data may come before."""
 
-    def data(self, stream: Stream, data: memoryview) -> None:
-        """Take bytes; say `consumed` when they are gone. The view is valid until this call returns."""
+    def data(self, stream: Stream, data: Octets) -> None:
+        """Take bytes; say `consumed` when they are gone. A view is valid until this call returns."""
 
     def eof(self, stream: Stream) -> None:
         """The peer's data has ended; ours may go on."""

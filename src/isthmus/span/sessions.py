@@ -125,7 +125,7 @@ class Sessions:
             return
         session = Session(
             Role.SERVER,
-            _Nobody(),
+            Handler(),  # until `accepted` has given one
             carrier.now,
             self.limits,
             random_bytes=self.random_bytes,
@@ -225,10 +225,3 @@ class Sessions:
         self._sessions.pop(session.id, None)
         self._whose.pop(session.id, None)
         self.counters.sessions_ended += 1
-
-
-class _Nobody:
-    """The handler of a session until `accepted` has given one."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_: None

@@ -10,7 +10,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
 from isthmus.transports.epoll cimport PlainEpoll
-from isthmus.transports.layer cimport Layer
+from isthmus.layer cimport Layer
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:

@@ -49,7 +49,10 @@ class Receiver(Protocol):
         """The layer below is ready; `transport` stays the same until `connection_lost`."""
 
     def data_received(self, data: memoryview) -> None:
-        """Bytes came. `data` is a writable view that is valid during the call and may be overwritten."""
+        """Bytes came. `data` is a writable view that is valid during the call and may be overwritten.
+
+        From a stream of span, and where it was asked for (`KeepingTransport`), it may be `bytes` instead.
+        """
 
     def eof_received(self) -> None:
         """The other side will send no more bytes; ours may still be sent."""

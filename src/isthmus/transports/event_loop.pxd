@@ -1,7 +1,7 @@
 # The C types of event_loop.py, for Cython; event_loop.py itself is ordinary Python and runs without them.
 cimport cython
 
-from isthmus.transports.layer cimport Layer
+from isthmus.layer cimport Layer
 from isthmus.transports.poller cimport EpollPoller
 
 cdef int READ, WRITE, _CANCELLED_TIMERS

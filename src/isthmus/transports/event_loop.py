@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from heapq import heappop
 from typing import Any
 
-from isthmus.transports.layer import Layer
+from isthmus.layer import Layer
 from isthmus.transports.poller import READ, WRITE, EpollPoller
 
 _LONGEST_WAIT = 24 * 3600.0

@@ -2,7 +2,7 @@
 cimport cython
 
 from isthmus.transports.epoll cimport PlainEpoll
-from isthmus.transports.layer cimport Layer
+from isthmus.layer cimport Layer
 
 cdef int _PASSES_AT_A_TIME
 

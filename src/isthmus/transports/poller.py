@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
+from isthmus.layer import Layer
 from isthmus.transports import epoll
-from isthmus.transports.layer import Layer
 
 READ = 1
 WRITE = 4

@@ -1,8 +1,8 @@
 # The C types of tcp.py, for Cython; tcp.py itself is ordinary Python and runs without them.
 cimport cython
 
-from isthmus.transports cimport layer
-from isthmus.transports.layer cimport Layer
+from isthmus cimport layer
+from isthmus.layer cimport Layer
 from isthmus.transports.stream_socket cimport PlainStreamSocket
 
 cdef int ERROR, HANG_UP, READ, WRITE, _NOT_WATCHED, _LARGE

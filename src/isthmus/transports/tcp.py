@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from isthmus import layer
 from isthmus.errors import StreamReset
-from isthmus.transports import layer
+from isthmus.layer import Layer
 from isthmus.transports.base import Receiver
-from isthmus.transports.layer import Layer
 from isthmus.transports.poller import ERROR, HANG_UP, READ, WRITE, poller_of
 from isthmus.transports.stream_socket import (
     MAXIMUM_PARTS,

@@ -1,7 +1,7 @@
 # The C types of udp_accept.py, for Cython; udp_accept.py itself is ordinary Python and runs without them.
 cimport cython
 
-from isthmus.transports.layer cimport Layer
+from isthmus.layer cimport Layer
 
 
 cdef class UdpAccept(Layer):

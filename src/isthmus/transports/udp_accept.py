@@ -10,11 +10,11 @@ from typing import Any
 
 from isthmus.config.model import Bind, UdpOptions
 from isthmus.errors import ConnectError
+from isthmus.layer import Layer
 from isthmus.transports import datagram_socket, multicast
 from isthmus.transports.base import peer_name
 from isthmus.transports.datagram_socket import Peer
 from isthmus.transports.datagrams import DatagramCounters, DatagramIncoming, DatagramReceiver
-from isthmus.transports.layer import Layer
 from isthmus.transports.listen import bind_sockets
 from isthmus.transports.poller import READ, poller_of
 from isthmus.uri import Address, is_multicast

@@ -1,5 +1,5 @@
 # The C types of udp_connect.py, for Cython; udp_connect.py itself is ordinary Python and runs without them.
-from isthmus.transports.layer cimport Layer
+from isthmus.layer cimport Layer
 
 
 cdef class UdpTransport(Layer):

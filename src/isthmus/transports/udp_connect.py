@@ -12,11 +12,11 @@ from typing import Any
 
 from isthmus.config.model import Bind, ConnectOptions
 from isthmus.errors import ConnectError
+from isthmus.layer import Layer
 from isthmus.transports import datagram_socket, multicast
 from isthmus.transports.base import Dial
 from isthmus.transports.datagrams import DatagramCounters, DatagramReceiver
 from isthmus.transports.dial import failure, no_answer
-from isthmus.transports.layer import Layer
 from isthmus.transports.poller import READ, poller_of
 from isthmus.uri import Address, is_multicast
 

@@ -2,14 +2,13 @@
 
 cimport cython
 
-from isthmus.transports cimport layer
-from isthmus.transports.layer cimport Layer
-from isthmus.websocket.connection cimport Connection
+from isthmus cimport layer
+from isthmus.websocket.connection cimport Connection, Handler
 
 cdef int _LOOKS, _NOT_READING
 
 
-cdef class WebSocketTransport(Layer):
+cdef class WebSocketTransport(Handler):
     cdef object _below
     cdef object _role
     cdef object _receiver

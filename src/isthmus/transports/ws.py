@@ -20,13 +20,12 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
+from isthmus import layer
 from isthmus.errors import StreamCut, StreamReset
-from isthmus.transports import layer
 from isthmus.transports.base import Receiver, Transport, peer_name
 from isthmus.transports.keep_alive import IdleLimit, keep_alive
-from isthmus.transports.layer import Layer
 from isthmus.transports.tcp import in_flight
-from isthmus.websocket.connection import Connection
+from isthmus.websocket.connection import Connection, Handler
 from isthmus.websocket.frames import CloseCode, ProtocolError, Role
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,7 @@ class MessageReceiver(Receiver, Protocol):
         """Whole messages came, at least one; the list is the callee's."""
 
 
-class WebSocketTransport(Layer):
+class WebSocketTransport(Handler):
     """One open WebSocket over `below`. It is the receiver of `below` and the transport of what is above."""
 
     __slots__ = (

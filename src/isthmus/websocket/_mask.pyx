@@ -6,6 +6,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
+from isthmus.websocket cimport _octets as octets
+
 
 cdef extern from *:
     """
@@ -49,15 +51,28 @@ cdef void xor(uint8_t *out, const uint8_t *data, Py_ssize_t size, const uint8_t 
         out[i] = data[i] ^ turned[i & 7]
 
 
-def apply_mask(buffer, bytes key not None, int phase=0):
+cpdef apply_mask(buffer, bytes key, int phase=0, Py_ssize_t start=0, Py_ssize_t size=-1):
     cdef Py_buffer view
-    if len(key) != 4 or phase < 0 or phase > 3:
+    cdef uint8_t *part
+    if key is None or len(key) != 4 or phase < 0 or phase > 3:
         raise ValueError("a mask key has 4 bytes and a phase of 0 to 3")
-    if type(buffer) is memoryview and buffer.readonly:
-        raise TypeError("cannot mask a read-only buffer in place")
+    if type(buffer) is memoryview:
+        if octets.is_readonly(<memoryview> buffer):
+            raise TypeError("cannot mask a read-only buffer in place")
+        if size >= 0:  # what a reader does with each frame
+            part = octets.start_of(buffer, start, size)
+            xor(part, part, size, <const uint8_t *> PyBytes_AS_STRING(key), phase)
+            return
     PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-    xor(<uint8_t *> view.buf, <uint8_t *> view.buf, view.len, <const uint8_t *> PyBytes_AS_STRING(key), phase)
-    PyBuffer_Release(&view)
+    try:
+        if size < 0:
+            size = view.len - start
+        if start < 0 or size < 0 or start > view.len - size:
+            raise IndexError("outside of the buffer")
+        part = <uint8_t *> view.buf + start
+        xor(part, part, size, <const uint8_t *> PyBytes_AS_STRING(key), phase)
+    finally:
+        PyBuffer_Release(&view)
 
 
 def masked(bytes header not None, data, bytes key not None):

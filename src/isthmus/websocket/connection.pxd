@@ -1,7 +1,7 @@
 # C types for connection.py, read by Cython only.
 cimport cython
 
-from isthmus.websocket.frames cimport FrameReader, header
+from isthmus.websocket.frames cimport FrameReader, MessageSink, header
 
 cdef object apply_mask, masked, masked_parts
 
@@ -22,12 +22,16 @@ cdef class MaskKeys:
 cdef MaskKeys _keys
 
 
+cdef class Handler(MessageSink):
+    pass
+
+
 cdef class Connection:
     cdef bint _client
     cdef bint _control_paused
     cdef bint _may_send
-    cdef object _handler
-    cdef FrameReader _reader
+    cdef Handler _handler
+    cdef readonly FrameReader reader
     cdef Py_ssize_t _maximum_frame_size
     cdef bytes _pong
     cdef object _state

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import os
 from enum import Enum
-from typing import Protocol
 
 from isthmus.websocket.frames import (
     FrameReader,
     LocalError,
+    MessageSink,
     Opcode,
     ProtocolError,
     Role,
@@ -91,25 +91,26 @@ _MAXIMUM_CONTROL = 125  # RFC 6455 5.5
 _GATHER_BELOW = 16 * 1024
 
 
-class Handler(Protocol):
-    """What a Connection tells the transport that drives it. Each call happens inside `Connection.receive`,
-    `control` also inside `resume_control`; each may call the Connection back, except for `receive`."""
+class Handler(MessageSink):
+    """What a Connection tells the transport that drives it, which derives from this.
 
-    def message_data(self, data: memoryview, final: bool) -> None:
-        """Take the next piece of the current message; `final` says that the message ends with it.
+    Each call happens inside `Connection.receive`, `control` also inside `resume_control`; each may call the
+    Connection back, except for `receive`. `Connection.text` tells what kind of message a piece is of.
+    """
 
-        A piece may be empty only when it is final. The view is valid until this call returns.
-        `Connection.text` tells what kind of message it is.
-        """
+    __slots__ = ()
 
     def pong_received(self, payload: bytes) -> None:
         """Take the payload of a pong."""
+        raise NotImplementedError
 
     def close_received(self, code: int | None, reason: str) -> None:
         """Take the end of the peer's data; `code` is None when it gave none."""
+        raise NotImplementedError
 
     def control(self, buffer: bytes) -> None:
         """Write this frame now, behind what was written before."""
+        raise NotImplementedError
 
 
 class MaskKeys:
@@ -154,8 +155,8 @@ class Connection:
         "_maximum_frame_size",
         "_may_send",
         "_pong",
-        "_reader",
         "_state",
+        "reader",
     )
 
     def __init__(
@@ -170,7 +171,7 @@ class Connection:
             raise LocalError("the maximum sizes of messages and frames must be at least 1")
         self._client = role is Role.CLIENT
         self._handler = handler
-        self._reader = FrameReader(role, handler, self, maximum_message_size=maximum_message_size)
+        self.reader = FrameReader(role, handler, self, maximum_message_size=maximum_message_size)
         self._maximum_frame_size = maximum_frame_size
         self._state = State.OPEN
         self._may_send = True
@@ -190,7 +191,7 @@ class Connection:
     @property
     def text(self) -> bool:
         """Whether the current message, or the last, is text."""
-        return self._reader.text
+        return self.reader.text
 
     def receive(self, data: Buffer) -> None:
         """Read the next bytes from the peer and tell the handler what they say.
@@ -199,7 +200,7 @@ class Connection:
         Raises ProtocolError: then write what `fail` returns and drop the connection.
         What follows the peer's Close or an error is discarded.
         """
-        self._reader.receive(data)
+        self.reader.receive(data)
 
     def send_data(self, data: Buffer) -> list[Buffer]:
         """Return the buffers that carry `data` as a binary message, or as several above `maximum_frame_size`.
@@ -277,7 +278,7 @@ class Connection:
         """Give up because of `error`: return the Close frame that says so, empty if none may be sent."""
         may_tell = self._may_send
         self._move(Event.FAIL)
-        self._reader.stop()
+        self.reader.stop()
         if not may_tell:
             return b""
         reason = str(error).encode()[: _MAXIMUM_CONTROL - 2].decode(errors="ignore")
@@ -287,7 +288,7 @@ class Connection:
         """Note that the connection below is gone; return whether the peer's Close had come before."""
         clean = self._state in (State.CLOSE_RECEIVED, State.CLOSED)
         self._move(Event.LOSE)
-        self._reader.stop()
+        self.reader.stop()
         return clean
 
     def pause_control(self) -> None:

@@ -1,7 +1,11 @@
 # C types for frames.py, read by Cython only.
 cimport cython
 
-cdef object apply_mask, Utf8Validator
+from isthmus.layer cimport Layer
+from isthmus.websocket cimport _octets as octets
+from isthmus.websocket._mask cimport apply_mask
+
+cdef object Utf8Validator
 
 cdef int _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG
 cdef Py_ssize_t _MAXIMUM_HEADER
@@ -11,8 +15,14 @@ cdef int _MAXIMUM_CONTROL
 cpdef bytes header(int opcode, unsigned long long length, bint fin=*, bytes mask_key=*)
 
 
+cdef class MessageSink(Layer):
+    cpdef message_data(self, data, bint final)
+    cpdef message_part(self, data, Py_ssize_t start, Py_ssize_t size, bint final)
+
+
+@cython.final
 cdef class FrameReader:
-    cdef object _messages
+    cdef MessageSink _messages
     cdef object _controls
     cdef bint _expect_mask
     cdef bint _stopped
@@ -32,15 +42,14 @@ cdef class FrameReader:
 
     cpdef stop(self)
 
-    @cython.locals(end=Py_ssize_t, position=Py_ssize_t, size=Py_ssize_t, kept=Py_ssize_t, head=bytes)
+    @cython.locals(end=Py_ssize_t, position=Py_ssize_t, size=Py_ssize_t, kept=Py_ssize_t, more=bytes)
     cpdef receive(self, data)
 
-    @cython.locals(available=Py_ssize_t, first=int, second=int, opcode=int, control=bint, size=int,
-                   length="long long")
-    cdef int _begin(self, bytes head) except -1
+    @cython.locals(first=int, second=int, opcode=int, control=bint, size=int, length="long long")
+    cdef int _begin(self, data, Py_ssize_t start, Py_ssize_t available) except -1
 
     @cython.locals(ended=bint, final=bint, payload=bytes)
-    cdef _take(self, piece, Py_ssize_t size)
+    cdef _take(self, data, Py_ssize_t start, Py_ssize_t size)
 
     @cython.locals(good=Py_ssize_t)
     cdef _check_text(self, piece, Py_ssize_t size, bint final)

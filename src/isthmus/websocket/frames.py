@@ -13,7 +13,10 @@ from enum import Enum, IntEnum
 from typing import Protocol
 
 from isthmus.errors import WebSocketError
+from isthmus.layer import Layer
+from isthmus.websocket import octets
 from isthmus.websocket.mask import Buffer, apply_mask
+from isthmus.websocket.octets import Octets
 from isthmus.websocket.utf8 import Utf8Validator
 
 
@@ -66,14 +69,24 @@ class LocalError(WebSocketError):
     """This side asked for something that RFC 6455 does not allow; nothing was sent."""
 
 
-class MessageSink(Protocol):
-    """Takes the payload of messages."""
+class MessageSink(Layer):
+    """Takes the payload of messages. Derive from it for one of the two."""
+
+    __slots__ = ()
 
     def message_data(self, data: memoryview, final: bool) -> None:
         """Take the next piece of the current message; `final` says that the message ends with it.
 
         A piece may be empty only when it is final. The view is valid until this call returns.
         """
+        raise NotImplementedError
+
+    def message_part(self, data: memoryview, start: int, size: int, final: bool) -> None:
+        """As `message_data`, for who need not have it cut out: `size` bytes of `data` from `start`.
+
+        What `data` has beside is not the sink's to read.
+        """
+        self.message_data(data[start : start + size], final)
 
 
 class ControlSink(Protocol):
@@ -219,27 +232,29 @@ class FrameReader:
         position = 0
         while position < end and not self._stopped:
             if not self._in_frame:
-                head = bytes(view[position : position + _MAXIMUM_HEADER])
                 kept = len(self._head)
                 if kept:
-                    head = self._head + head
-                size = self._begin(head)
+                    more = octets.copied(view, position, min(_MAXIMUM_HEADER, end - position))
+                    self._head += more
+                    size = self._begin(self._head, 0, len(self._head))
+                else:
+                    size = self._begin(view, position, end - position)
                 if size == 0:
-                    self._head = head
+                    if not kept:
+                        self._head = octets.copied(view, position, end - position)
                     return
                 self._head = b""
                 position += size - kept
             size = min(self._left, end - position)
-            self._take(view[position : position + size], size)
+            self._take(view, position, size)
             position += size
 
-    def _begin(self, head: bytes) -> int:
-        """Start the frame that begins with `head`: return the size of its header, 0 if more has to come."""
-        available = len(head)
+    def _begin(self, data: Octets, start: int, available: int) -> int:
+        """Start the frame that begins at `start`: return the size of its header, 0 if more has to come."""
         if available < 2:
             return 0
-        first = head[0]
-        second = head[1]
+        first = octets.octet(data, start)
+        second = octets.octet(data, start + 1)
         opcode = first & 0x0F
         length = second & 0x7F
         control = opcode >= _CLOSE
@@ -264,13 +279,13 @@ class FrameReader:
         if available < (size + 4 if self._expect_mask else size):
             return 0
         if length == 126:
-            length = head[2] << 8 | head[3]
+            length = octets.octet(data, start + 2) << 8 | octets.octet(data, start + 3)
             if length < 126:
                 raise self._wrong("the length is not in its shortest form")
         elif length == 127:
-            if head[2] & 0x80:
+            if octets.octet(data, start + 2) & 0x80:
                 raise self._wrong("the length has its highest bit set")
-            length = int.from_bytes(head[2:10], "big")
+            length = octets.uint64(data, start + 2)
             if length < 65536:
                 raise self._wrong("the length is not in its shortest form")
         if not control:
@@ -289,7 +304,7 @@ class FrameReader:
             self._fin = first & 0x80 != 0
             self._in_message = not self._fin
         if self._expect_mask:
-            self._key = head[size : size + 4]
+            self._key = octets.copied(data, start + size, 4)
             self._phase = 0
             size += 4
         self._opcode = opcode
@@ -297,17 +312,17 @@ class FrameReader:
         self._in_frame = True
         return size
 
-    def _take(self, piece: memoryview, size: int) -> None:
-        """Take the next `size` bytes of the frame's payload; none, for a frame that has none."""
+    def _take(self, data: memoryview, start: int, size: int) -> None:
+        """Take `size` bytes from `start` on of the frame's payload; none, for a frame that has none."""
         self._left -= size
         if self._expect_mask and size:
-            apply_mask(piece, self._key, self._phase)
+            apply_mask(data, self._key, self._phase, start, size)
             self._phase = (self._phase + size) & 3
         ended = self._left == 0
         if ended:
             self._in_frame = False
         if self._opcode >= _CLOSE:
-            payload = self._control + bytes(piece)
+            payload = self._control + octets.copied(data, start, size)
             if not ended:
                 self._control = payload
                 return
@@ -316,9 +331,9 @@ class FrameReader:
             return
         final = ended and self._fin
         if self.text:
-            self._check_text(piece, size, final)
+            self._check_text(data[start : start + size], size, final)
         if size or final:
-            self._messages.message_data(piece, final)
+            self._messages.message_part(data, start, size, final)
 
     def _check_text(self, piece: memoryview, size: int, final: bool) -> None:
         """Raise ProtocolError 1007 if `piece` cannot go on the text, having handed on what is good of it."""

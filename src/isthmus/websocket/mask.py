@@ -30,17 +30,26 @@ def _xor(data: Buffer, key: bytes) -> bytes | bytearray:
     return lanes
 
 
-def plain_apply_mask(buffer: WritableBuffer, key: bytes, phase: int = 0) -> None:
+def plain_apply_mask(
+    buffer: WritableBuffer, key: bytes, phase: int = 0, start: int = 0, size: int = -1
+) -> None:
     """XOR `buffer` in place with the four-byte `key`, whose byte `phase` (0 to 3) meets the first byte.
 
-    Raises ValueError for a key or phase that cannot be, TypeError for a buffer that cannot be written.
+    With `start` and `size`, only that part of it. Raises ValueError for a key or phase that cannot be,
+    IndexError for a part outside of the buffer, TypeError for a buffer that cannot be written.
     """
     if len(key) != 4 or not 0 <= phase <= 3:
         raise ValueError("a mask key has 4 bytes and a phase of 0 to 3")
     if isinstance(buffer, memoryview) and buffer.readonly:
         raise TypeError("cannot mask a read-only buffer in place")
     # Through a view, which can never change the size of a bytearray.
-    memoryview(buffer)[:] = _xor(buffer, key[phase:] + key[:phase] if phase else key)
+    view = memoryview(buffer)
+    if size < 0:
+        size = len(view) - start
+    if size < 0 or not 0 <= start <= len(view) - size:
+        raise IndexError("outside of the buffer")
+    part = view[start : start + size]
+    part[:] = _xor(part, key[phase:] + key[:phase] if phase else key)
 
 
 def plain_masked(header: bytes, data: Buffer, key: bytes) -> bytes:

@@ -14,7 +14,7 @@ and its masks are the same, and nothing above knows which of the two it is. What
 from __future__ import annotations
 
 from isthmus.websocket import frames as websocket
-from isthmus.websocket.frames import CloseCode, FrameReader, Opcode, Role
+from isthmus.websocket.frames import CloseCode, FrameReader, MessageSink, Opcode, Role
 from isthmus.websocket.mask import Buffer
 from isthmus.wse.encodings import Encoding
 from isthmus.wse.frames import (
@@ -34,7 +34,7 @@ _NO_KEY = bytes(4)
 _COPIED_BELOW = 16 * 1024
 
 
-class Outward:
+class Outward(MessageSink):
     """Turns what a WebSocket of `role` writes into frames of the emulation.
 
     `pings` says whether the peer understands pings; others get NOP instead.

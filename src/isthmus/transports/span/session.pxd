@@ -1,14 +1,14 @@
 # The C types of session.py, for Cython; session.py itself is ordinary Python and runs without them.
 cimport cython
 
-from isthmus.span.session cimport Session
+from isthmus.span.session cimport Handler, Session
 from isthmus.span.stream cimport Stream
 from isthmus.transports.span.stream cimport SpanStream
 
 cdef double _EARLIER
 
 
-cdef class SessionDriver:
+cdef class SessionDriver(Handler):
     cdef public object loop
     cdef public object address
     cdef public Session session

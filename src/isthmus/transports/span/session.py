@@ -14,12 +14,13 @@ from typing import Any
 from isthmus.span.carrier import Carrier
 from isthmus.span.flow import Flow
 from isthmus.span.frames import Code
-from isthmus.span.session import Session
+from isthmus.span.session import Handler, Session
 from isthmus.span.stream import Stream
 from isthmus.transports.span.limits import FlowTerms
 from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.span.websocket import CarrierWebSocket
 from isthmus.uri import Address
+from isthmus.websocket.octets import Octets
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _EARLIER = 0.001
 """A timer is set anew only for a time that is earlier by this much, in seconds."""
 
 
-class SessionDriver:
+class SessionDriver(Handler):
     """The `span.Handler` of one session. Derive from it for what a role does with new streams and ends."""
 
     session: Session
@@ -114,7 +115,7 @@ class SessionDriver:
     def opened(self, stream: Stream) -> None:
         """Nothing waits for it: whoever does overrides this."""
 
-    def data(self, stream: Stream, data: memoryview) -> None:
+    def data(self, stream: Stream, data: Octets) -> None:
         owner: SpanStream = stream.owner
         owner.deliver(data)
 

@@ -23,6 +23,7 @@ from isthmus.span.frames import Code
 from isthmus.span.session import Session
 from isthmus.span.stream import Stream
 from isthmus.transports.base import Receiver
+from isthmus.websocket.octets import Octets
 
 if TYPE_CHECKING:
     from isthmus.transports.span.incoming import SpanIncoming
@@ -91,7 +92,7 @@ class SpanStream:
 
     # --- from the session
 
-    def deliver(self, data: memoryview) -> None:
+    def deliver(self, data: Octets) -> None:
         """Bytes came."""
         if self._closing:
             self._session.consumed(self._stream, len(data))
@@ -102,7 +103,7 @@ class SpanStream:
         else:
             size = len(data)
             if self._receiver is not None:
-                self._receiver.data_received(data)
+                self._receiver.data_received(data)  # type: ignore[arg-type]  # as its contract says
             self._session.consumed(self._stream, size)
 
     def end_input(self) -> None:

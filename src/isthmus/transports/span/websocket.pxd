@@ -4,12 +4,12 @@ cimport cython
 from isthmus.span.carrier cimport Carrier
 from isthmus.span.session cimport Session
 from isthmus.transports.span.session cimport SessionDriver
-from isthmus.websocket.connection cimport Connection
+from isthmus.websocket.connection cimport Connection, Handler
 
 cdef Py_ssize_t LEAST_MESSAGE, SMALL, LARGEST_OF_DATAGRAMS, NOT_SENT_BESIDE_FLOWS
 
 
-cdef class CarrierWebSocket:
+cdef class CarrierWebSocket(Handler):
     cdef object _below
     cdef object _owner
     cdef object _loop
@@ -34,7 +34,7 @@ cdef class CarrierWebSocket:
     cpdef data_received(self, data)
 
     @cython.locals(carrier=Carrier)
-    cpdef message_data(self, data, bint final)
+    cpdef message_part(self, data, Py_ssize_t start, Py_ssize_t size, bint final)
 
     cpdef output_ready(self)
 

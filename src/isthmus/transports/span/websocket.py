@@ -1,6 +1,6 @@
 """The WebSocket of one span carrier: what drives a `span.Carrier` over a connection (docs/span.md section 2).
 
-    connection -> data_received -> websocket.Connection -> message_data -> Carrier.receive -> streams
+    connection -> data_received -> websocket.Connection -> message_part -> Carrier.receive -> streams
     streams -> output_ready -> flush, once in each round of the loop -> Carrier.data_to_send -> connection
 
 All that the streams of a session have written in one round of the loop leaves in as few messages as may be.
@@ -21,7 +21,7 @@ from isthmus.transports.base import Transport, peer_name
 from isthmus.transports.poller import poller_of
 from isthmus.transports.span.farewells import farewells_of
 from isthmus.transports.tcp import in_flight
-from isthmus.websocket.connection import Connection
+from isthmus.websocket.connection import Connection, Handler
 from isthmus.websocket.frames import CloseCode, ProtocolError, Role
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class CarrierOwner(Protocol):
         """It is over. Told once, as the last."""
 
 
-class CarrierWebSocket:
+class CarrierWebSocket(Handler):
     """One open WebSocket as a carrier. It is the receiver of `below` and the handler of its `Carrier`.
 
     `maximum_message` is the largest message, in bytes, that the peer may send. `begin` starts it.
@@ -192,15 +192,15 @@ class CarrierWebSocket:
 
     # --- from the WebSocket connection (connection.Handler)
 
-    def message_data(self, data: memoryview, final: bool) -> None:
+    def message_part(self, data: memoryview, start: int, size: int, final: bool) -> None:
         carrier = self.carrier
         if carrier is None or self._lost:
             return
         self.heard = True
-        if self._connection.text:
+        if self._connection.reader.text:
             carrier.text_received(_monotonic())
         else:
-            carrier.receive(data, final, _monotonic())
+            carrier.receive(data, final, _monotonic(), start, size)
 
     def pong_received(self, payload: bytes) -> None:
         """Span has pings of its own."""

@@ -1,14 +1,28 @@
 """A layer of a stack that compiled code calls without going through Python.
 
 `transports.base` says what a layer does, and any class may do it. One that is compiled and derives from
-`Layer` is called for each piece of data and each event by a C call: to look a method up by its name and to
-hand its arguments over costs more than most of these methods do. `deliver` and `send` are for the layer below
-and the one above, who do not know what kind they have.
+`Layer`, be it as a `websocket.frames.MessageSink`, is called for each piece of data and each event by a C call:
+to look a method up by its name and to hand its arguments over costs more than most of these methods do.
+`deliver` and `send` are for the layer below and the one above, who do not know what kind they have.
 """
 
 from __future__ import annotations
 
-from isthmus.transports.base import Receiver, Transport
+from typing import Protocol
+
+
+class Receives(Protocol):
+    """Who takes bytes: see `base.Receiver`."""
+
+    def data_received(self, data: memoryview) -> None:
+        """Bytes came."""
+
+
+class Writes(Protocol):
+    """Who sends bytes: see `base.Transport`."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send."""
 
 
 class Layer:
@@ -33,7 +47,7 @@ class Layer:
         raise NotImplementedError
 
 
-def deliver(receiver: Receiver, data: memoryview) -> None:
+def deliver(receiver: Receives, data: memoryview) -> None:
     """Call `receiver.data_received`."""
     if isinstance(receiver, Layer):
         layer: Layer = receiver
@@ -42,7 +56,7 @@ def deliver(receiver: Receiver, data: memoryview) -> None:
         receiver.data_received(data)
 
 
-def send(transport: Transport, data: bytes | bytearray | memoryview) -> None:
+def send(transport: Writes, data: bytes | bytearray | memoryview) -> None:
     """Call `transport.write`."""
     if isinstance(transport, Layer):
         layer: Layer = transport

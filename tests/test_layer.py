@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from isthmus.layer import Layer, deliver, send
 from isthmus.services.relay import Half
-from isthmus.transports.layer import Layer, deliver, send
 from isthmus.transports.tcp import TcpTransport
 
 

@@ -1,0 +1,2 @@
+# What compiled modules call of _mask.pyx without a call of Python.
+cpdef apply_mask(buffer, bytes key, int phase=*, Py_ssize_t start=*, Py_ssize_t size=*)
