@@ -157,7 +157,9 @@ def test_sources_are_ordinary_python(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.pxd")), ids=lambda path: path.stem)
 def test_each_pxd_has_its_source(path: Path) -> None:
-    assert path.with_suffix(".py").exists() or path.with_suffix(".pyx").exists()
+    """A leaf of inline functions has none but its plain twin."""
+    sources = path.with_suffix(".py"), path.with_suffix(".pyx"), path.with_name(f"{path.stem[1:]}.py")
+    assert any(source.exists() for source in sources)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

@@ -12,7 +12,8 @@ from isthmus.span.scheduler cimport Scheduler
 from isthmus.span.session cimport Session
 
 cdef object _HANDSHAKE, _EXCHANGE, _LIVE, _CLOSED
-cdef double _ROUND_TRIP_EVERY, _LEAST_STALL, _ANSWER_WITHIN
+cdef Message _message
+cdef double _NEVER, _ROUND_TRIP_EVERY, _LEAST_STALL, _ANSWER_WITHIN
 cdef Py_ssize_t _DATA_HEADER, LEAST_DATA
 
 
@@ -45,6 +46,7 @@ cdef class Carrier:
     cdef public Py_ssize_t maximum_message
     cdef public int slot
     cdef public bint draining
+    cdef readonly bint drained
     cdef public bint peer_ended_tls
     cdef readonly bint pinged
     cdef public bint stalled
@@ -55,8 +57,13 @@ cdef class Carrier:
 
     cpdef alive(self, double now)
 
-    @cython.locals(message=Message, session=Session)
     cpdef list data_to_send(self, Py_ssize_t budget, double now)
+
+    @cython.locals(message=Message)
+    cpdef Message message_to_send(self, Py_ssize_t budget, double now)
+
+    @cython.locals(session=Session)
+    cdef _fill(self, Message message, double now)
 
     cpdef wake(self)
     cpdef data_received(self, unsigned int stream, unsigned long long offset, data)
@@ -69,6 +76,7 @@ cdef class Carrier:
     cpdef double stalls_at(self)
     cpdef double next_deadline(self, double handshake_timeout, double ping_deadline)
 
+    cpdef bint is_live(self)
     cpdef bint good_for_flows(self)
 
     cpdef delivered(self, long long size, double now)

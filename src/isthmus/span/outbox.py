@@ -80,7 +80,8 @@ class Outbox:
         if stream.needs & NEEDS_ACK == 0:
             if not self._owing:
                 self.acknowledge_at = now + within
-            self._owing[stream] = None
+            if stream not in self._owing:
+                self._owing[stream] = None
         self._unacknowledged += size
         if self._unacknowledged >= ACKNOWLEDGE_EVERY:
             self.acknowledge_at = now

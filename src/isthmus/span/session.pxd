@@ -68,7 +68,7 @@ cdef class Session:
     cpdef consumed(self, Stream stream, long long size)
 
 
-    @cython.locals(carrier=Carrier, deadline=double, stall=double, handshake=double, ping=double)
+    @cython.locals(carrier=Carrier, deadline=double, stall=double, handshake=double, ping=double, others=bint)
     cpdef double next_deadline(self)
 
     cpdef double round_trip(self)

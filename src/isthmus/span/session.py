@@ -329,11 +329,13 @@ class Session:
         """Return when `timeout` has something to do, infinity for never."""
         handshake, ping = self._handshake_timeout, self._ping_deadline
         deadline = min(self._deadline_grace, self.outbox.acknowledge_at)
+        others = len(self.carriers) > 1
         for carrier in self.carriers.values():
             deadline = min(deadline, carrier.next_deadline(handshake, ping))
-            stall = carrier.stalls_at()
-            if stall < deadline and self.has_other(carrier):
-                deadline = stall
+            if others:
+                stall = carrier.stalls_at()
+                if stall < deadline and self.has_other(carrier):
+                    deadline = stall
         for carrier in self.handshakes:
             deadline = min(deadline, carrier.next_deadline(handshake, ping))
         return deadline

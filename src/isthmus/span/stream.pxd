@@ -17,6 +17,7 @@ cdef class Stream:
     cdef public str origin
     cdef public object owner
     cdef public object scheduler
+    cdef public Stream behind
     cdef public str reset_text
     cdef public long long deficit
     cdef readonly unsigned int id

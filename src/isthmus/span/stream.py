@@ -33,6 +33,7 @@ class Stream:
         "_send_budget",
         "_send_charged",
         "answer_slot",
+        "behind",
         "blocked",
         "deficit",
         "end_acknowledged",
@@ -74,6 +75,7 @@ class Stream:
         self.answer_slot = NEVER  # which brought what is to be answered
         self.blocked = False  # the application was told to stop writing
         self.scheduler: Any = None  # which has it
+        self.behind: Stream | None = None  # the next in a queue of that
         self.deficit = 0
         self._send_budget = send_budget
         self._send_charged = 0

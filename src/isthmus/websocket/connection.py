@@ -21,6 +21,7 @@ import os
 from enum import Enum
 from typing import Protocol
 
+from isthmus.websocket import buffers
 from isthmus.websocket.frames import (
     FrameReader,
     LocalError,
@@ -30,7 +31,7 @@ from isthmus.websocket.frames import (
     close_payload,
     header,
 )
-from isthmus.websocket.mask import Buffer, apply_mask, masked, masked_parts
+from isthmus.websocket.mask import Buffer, apply_mask, masked, masked_parts, masked_start
 
 
 class State(Enum):
@@ -122,17 +123,17 @@ class MaskKeys:
 
     def discard(self) -> None:
         """Forget the keys in stock: a forked process must not use those of its parent again."""
-        self._pool = b""
+        self._pool = bytearray()
         self._next = 0
 
     def take(self) -> bytes:
         """Return the next key, four bytes."""
         start = self._next
         if start >= len(self._pool):
-            self._pool = os.urandom(1024)
+            self._pool = bytearray(os.urandom(1024))
             start = 0
         self._next = start + 4
-        return self._pool[start : start + 4]
+        return buffers.cut(self._pool, start, 4)
 
 
 _keys = MaskKeys()
@@ -248,6 +249,19 @@ class Connection:
         if len(parts[0]) < _GATHER_BELOW:
             return [start + parts[0], *parts[1:]]
         return [start, *parts]
+
+    def send_gathered(self, buffer: bytearray, size: int, key: bytes | None = None) -> bytes:
+        """Return the frame that carries the first `size` bytes of `buffer`, copied, as one binary message.
+
+        `key` and what is raised are as for `send_message`.
+        """
+        if not self._may_send:
+            self._move(Event.SEND)
+        if not self._client:
+            return masked_start(header(_BINARY, size), buffer, size, UNMASKED)
+        if key is None:
+            key = _keys.take()
+        return masked_start(header(_BINARY, size, True, key), buffer, size, key)
 
     def send_text(self, text: str) -> list[Buffer]:
         """Return the buffers that carry `text` as one message in one frame; otherwise as `send_data`."""

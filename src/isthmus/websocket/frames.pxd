@@ -1,13 +1,16 @@
 # C types for frames.py, read by Cython only.
 cimport cython
 
+from isthmus.websocket cimport _buffers as buffers
+
 cdef object apply_mask, Utf8Validator
 
 cdef int _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG
 cdef Py_ssize_t _MAXIMUM_HEADER
 cdef int _MAXIMUM_CONTROL
+cdef bytearray _space
 
-@cython.locals(first=int, mask_bit=int, start=bytes)
+@cython.locals(mask_bit=int, size=Py_ssize_t)
 cpdef bytes header(int opcode, unsigned long long length, bint fin=*, bytes mask_key=*)
 
 
