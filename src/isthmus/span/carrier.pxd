@@ -28,7 +28,7 @@ cdef class Carrier:
     cdef readonly object close_code
     cdef readonly object control
     cdef readonly object answers
-    cdef readonly object pending
+    cdef readonly dict pending
     cdef readonly Scheduler scheduler
     cdef public bytearray state
     cdef readonly bytes pong

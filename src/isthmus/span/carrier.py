@@ -142,7 +142,7 @@ class Carrier:
         self.close_code: int | None = None
         self.control: deque[bytes] = deque()  # frames of the handshake, STATE, GOAWAY: few
         self.answers: OrderedDict[int, bytes] = OrderedDict()  # for streams that are forgotten
-        self.pending: OrderedDict[Stream, None] = OrderedDict()  # streams whose answers go here
+        self.pending: dict[Stream, None] = {}  # streams whose answers go here
         self.scheduler = Scheduler()  # of streams that have to stay here
         self.state = bytearray()  # the peer's STATE so far
         self.pong = b""

@@ -5,7 +5,6 @@ Nothing here waits: what does not fit stays where it was, for the next message o
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from isthmus.span import frames
@@ -60,12 +59,13 @@ def fill(session: Session, carrier: Carrier, message: Message) -> bool:
     )
 
 
-def _say(session: Session, carrier: Carrier, message: Message, pending: OrderedDict[Stream, None]) -> bool:
+def _say(session: Session, carrier: Carrier, message: Message, pending: dict[Stream, None]) -> bool:
     """Add the state frames of these streams; return whether all of them fitted."""
-    turns = len(pending)
-    while turns > 0 and pending:
-        turns -= 1
-        stream = next(iter(pending))
+    if len(pending) == 0:
+        return True
+    for stream in list(pending):
+        if stream not in pending:
+            continue  # another has ended it
         if not _say_of(session, carrier, message, stream):
             return False
         pending.pop(stream, None)

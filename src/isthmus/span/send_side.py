@@ -239,6 +239,14 @@ class SendSide:
         if received <= self.acked:
             return []
         done = []
+        if self._ends is _NONE:  # there is one range only
+            size = received - self.acked
+            done.append((self._slot, size))
+            if self._slot == LOST:
+                self._lost -= size
+            self.acked = received
+            self._trim()
+            return done
         index = 0
         start = self.acked
         ranges = self._ranges()

@@ -30,6 +30,7 @@ cdef class Session:
     cdef public bytes place
     cdef public object peer
     cdef readonly dict carriers
+    cdef readonly list in_order
     cdef readonly list handshakes
     cdef public Carrier founder
     cdef readonly set given_up
@@ -60,7 +61,7 @@ cdef class Session:
     cpdef accept(self, Stream stream)
 
     @cython.locals(room="long long")
-    cpdef write(self, Stream stream, data)
+    cpdef long long write(self, Stream stream, data)
 
     cpdef write_eof(self, Stream stream)
 

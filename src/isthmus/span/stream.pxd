@@ -28,6 +28,7 @@ cdef class Stream:
     cdef public bint ours
     cdef public bint opened
     cdef public bint over
+    cdef public bint owed
     cdef public bint eof_told
     cdef public bint end_acknowledged
     cdef public bint resetting

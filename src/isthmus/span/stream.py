@@ -44,6 +44,7 @@ class Stream:
         "origin",
         "ours",
         "over",
+        "owed",
         "owner",
         "receive",
         "reset_code",
@@ -66,6 +67,7 @@ class Stream:
         self.opened = False  # OPENED came, or was asked to be sent
         self.over = False
         self.eof_told = False
+        self.owed = False  # an ACK, which may wait
         self.end_acknowledged = False  # an ACK of the peer's end was sent
         self.resetting = False  # our RESET waits for CLOSED
         self.reset_code = 0

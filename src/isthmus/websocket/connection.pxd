@@ -27,7 +27,7 @@ cdef MaskKeys _keys
 cdef class Connection:
     cdef bint _client
     cdef bint _control_paused
-    cdef bint _may_send
+    cdef readonly bint may_send
     cdef object _handler
     cdef FrameReader _reader
     cdef Py_ssize_t _maximum_frame_size

@@ -153,10 +153,10 @@ class Connection:
         "_control_paused",
         "_handler",
         "_maximum_frame_size",
-        "_may_send",
         "_pong",
         "_reader",
         "_state",
+        "may_send",
     )
 
     def __init__(
@@ -174,7 +174,7 @@ class Connection:
         self._reader = FrameReader(role, handler, self, maximum_message_size=maximum_message_size)
         self._maximum_frame_size = maximum_frame_size
         self._state = State.OPEN
-        self._may_send = True
+        self.may_send = True  # data: neither was our Close sent nor did the connection fail
         self._control_paused = False
         self._pong: bytes | None = None  # owed, while control frames are paused
 
@@ -182,11 +182,6 @@ class Connection:
     def state(self) -> State:
         """Where the connection is."""
         return self._state
-
-    @property
-    def may_send(self) -> bool:
-        """Whether data may be sent: neither was our Close sent nor did the connection fail."""
-        return self._may_send
 
     @property
     def text(self) -> bool:
@@ -210,7 +205,7 @@ class Connection:
         and changed in place, anything else is copied. Raises LocalError after `send_close`, `fail` or
         `transport_lost`.
         """
-        if not self._may_send:
+        if not self.may_send:
             self._move(Event.SEND)
         buffers: list[Buffer] = []
         size = len(data)
@@ -234,7 +229,7 @@ class Connection:
         unchanged until they are written; a client's are masked copies, with `key` where it is given. Raises
         LocalError as `send_data` does.
         """
-        if not self._may_send:
+        if not self.may_send:
             self._move(Event.SEND)
         size = 0
         for part in parts:
@@ -255,7 +250,7 @@ class Connection:
 
         `key` and what is raised are as for `send_message`.
         """
-        if not self._may_send:
+        if not self.may_send:
             self._move(Event.SEND)
         if not self._client:
             return masked_start(header(_BINARY, size), buffer, size, UNMASKED)
@@ -289,7 +284,7 @@ class Connection:
 
     def fail(self, error: ProtocolError) -> bytes:
         """Give up because of `error`: return the Close frame that says so, empty if none may be sent."""
-        may_tell = self._may_send
+        may_tell = self.may_send
         self._move(Event.FAIL)
         self._reader.stop()
         if not may_tell:
@@ -318,7 +313,7 @@ class Connection:
 
     def ping_received(self, payload: bytes) -> None:
         """Answer a ping; called by the reader."""
-        if not self._may_send:
+        if not self.may_send:
             return
         if self._control_paused:
             self._pong = payload
@@ -363,6 +358,6 @@ class Connection:
             self._state = TRANSITIONS[self._state][event]
         except KeyError:
             raise LocalError(f"cannot {event.value} a WebSocket that is {self._state.value}") from None
-        self._may_send = Event.SEND in TRANSITIONS[self._state]
-        if not self._may_send:
+        self.may_send = Event.SEND in TRANSITIONS[self._state]
+        if not self.may_send:
             self._pong = None
