@@ -1,8 +1,8 @@
 """A layer of a stack that compiled code calls without going through Python.
 
 `transports.base` says what a layer does, and any class may do it. One that is compiled and derives from
-`Layer`, be it as a `websocket.frames.MessageSink`, is called for each piece of data and each event by a C call:
-to look a method up by its name and to hand its arguments over costs more than most of these methods do.
+`Layer`, be it as a `websocket.frames.MessageSink`, is called for each piece of data and each event by a C
+call: to look a method up by its name and to hand its arguments over costs more than most of these methods do.
 `deliver` and `send` are for the layer below and the one above, who do not know what kind they have.
 """
 

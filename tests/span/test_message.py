@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from isthmus.span.frames import data_header
 from isthmus.span.message import Message
 
 
@@ -27,9 +28,54 @@ def test_large_pieces_are_not_copied() -> None:
     message = Message(1 << 20)
     large = bytes(20_000)
     message.add(b"first")
-    message.add_data(b"head", [b"small", large, large, b"last"], 40_009)
+    message.add_data_header(1, 2, 40_007)
+    for piece in (b"small", large, large, b"la"):
+        message.put(piece, 0, len(piece))
     message.add(b"behind")
-    buffers = message.buffers()
-    assert [bytes(buffer) for buffer in buffers] == [b"firstheadsmall", large, large, b"lastbehind"]
-    assert buffers[1] is large
-    assert message.size == 5 + 4 + 40_009 + 6
+    assert not message.is_gathered()
+    parts = message.buffers()
+    assert [bytes(part) for part in parts] == [
+        b"first" + data_header(1, 2, 40_007) + b"small",
+        large,
+        large,
+        b"labehind",
+    ]
+    assert parts[1] is large
+    assert message.size == 5 + 16 + 40_007 + 6
+
+
+def test_a_part_of_a_large_piece_is_not_copied_either() -> None:
+    message = Message(1 << 20)
+    large = bytes(40_000)
+    message.put(large, 5, 20_000)
+    [part] = message.buffers()
+    assert isinstance(part, memoryview)
+    assert part.obj is large
+    assert len(part) == message.size == 20_000
+
+
+def test_one_after_the_other() -> None:
+    message = Message(100)
+    message.add(b"one")
+    first = message.buffers()
+    message.begin(50)
+    assert (message.size, message.room, message.buffers()) == (0, 50, [])
+    message.add(b"the other")
+    assert message.is_gathered()
+    assert message.gathered[: message.used] == b"the other"
+    assert first == [b"one"]
+
+
+def test_what_is_gathered_is_bounded() -> None:
+    """Of many small pieces as of a few: what does not fit behind the others stands in a part of its own."""
+    message = Message(1 << 20)
+    written = b""
+    for index in range(5_000):
+        piece = bytes([index % 251]) * (index % 90)
+        message.add_data_header(index, 0, len(piece))
+        message.put(piece, 0, len(piece))
+        written += data_header(index, 0, len(piece)) + piece
+    size = len(message.gathered)
+    assert joined(message) == written
+    assert message.size == len(written) > 3 * size
+    assert len(message.gathered) == size

@@ -54,6 +54,7 @@ CALLS: dict[Event, list[Callable[[Connection], Any]]] = {
     Event.SEND: [
         lambda connection: connection.send_data(b"x"),
         lambda connection: connection.send_message([b"x"]),
+        lambda connection: connection.send_gathered(bytearray(b"x"), 1),
         lambda connection: connection.send_text("x"),
         lambda connection: connection.send_ping(),
     ],
@@ -298,6 +299,21 @@ def test_parts_arrive_as_one_message_in_one_frame(parts: list[bytes], role: Role
     assert b"".join(event[1] for event in arrived.events) == b"".join(parts)
     assert [event[2] for event in arrived.events][-1:] == [True]
     assert len(arrived.events) == 1
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("key", [None, b"abcd", UNMASKED])
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
+def test_what_is_gathered_is_the_message_of_its_parts(role: Role, key: bytes | None, size: int) -> None:
+    sender = Connection(role, Recorder())
+    buffer = bytearray(os.urandom(size + 10))
+    before = bytes(buffer)
+    frame = sender.send_gathered(buffer, size, key)
+    assert buffer == before
+    if role is Role.CLIENT and key is None:
+        start = len(frame) - size
+        key = frame[start - 4 : start]
+    assert frame == bytes(joined(sender.send_message([before[:size]], key)))
 
 
 def test_a_message_of_parts_has_a_fresh_key_each_time() -> None:

@@ -16,9 +16,11 @@ from isthmus.websocket import mask
 
 TWINS = [pytest.param((mask.plain_apply_mask, mask.plain_masked), id="plain")]
 PARTS = [pytest.param(mask.plain_masked_parts, id="plain")]
+STARTS = [pytest.param(mask.plain_masked_start, id="plain")]
 if mask.COMPILED:
     TWINS.append(pytest.param((mask.apply_mask, mask.masked), id="compiled"))
     PARTS.append(pytest.param(mask.masked_parts, id="compiled"))
+    STARTS.append(pytest.param(mask.masked_start, id="compiled"))
 
 keys = st.binary(min_size=4, max_size=4) | st.just(bytes(4))
 pieces = st.lists(st.tuples(st.sampled_from([bytes, bytearray, memoryview]), st.binary(max_size=300)))
@@ -99,6 +101,25 @@ def test_parts_that_cannot_be_masked(masked_parts: Any) -> None:
     assert masked_parts(b"", [b"", b""], b"abcd") == b""
 
 
+@pytest.mark.parametrize("masked_start", STARTS)
+@given(data=st.binary(max_size=1500), left=st.integers(0, 1500), key=keys)
+def test_the_start_of_a_buffer_is_masked(masked_start: Any, data: bytes, left: int, key: bytes) -> None:
+    buffer = bytearray(data)
+    size = max(0, len(data) - left)
+    assert masked_start(b"head", buffer, size, key) == b"head" + xor(data[:size], key)
+    assert buffer == data
+
+
+@pytest.mark.parametrize("masked_start", STARTS)
+def test_a_start_that_cannot_be_masked(masked_start: Any) -> None:
+    for size in (-1, 5):
+        with pytest.raises(ValueError, match="not so many bytes"):
+            masked_start(b"", bytearray(4), size, b"abcd")
+    for key in (b"abc", b"abcde", b""):
+        with pytest.raises(ValueError, match="4 bytes"):
+            masked_start(b"", bytearray(4), 4, key)
+
+
 def test_a_part_whose_length_is_not_in_bytes_does_no_harm() -> None:
     """`len` of such a view counts its items, which are larger."""
     words = memoryview(bytearray(64)).cast("Q")
@@ -127,3 +148,4 @@ def test_the_compiled_one_is_used_where_it_was_built() -> None:
     assert mask.apply_mask is built.apply_mask
     assert mask.masked is built.masked
     assert mask.masked_parts is built.masked_parts
+    assert mask.masked_start is built.masked_start

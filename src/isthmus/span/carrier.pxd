@@ -12,7 +12,8 @@ from isthmus.span.scheduler cimport Scheduler
 from isthmus.span.session cimport Session
 
 cdef object _HANDSHAKE, _EXCHANGE, _LIVE, _CLOSED
-cdef double _ROUND_TRIP_EVERY, _LEAST_STALL, _ANSWER_WITHIN
+cdef Message _message
+cdef double _NEVER, _ROUND_TRIP_EVERY, _LEAST_STALL, _ANSWER_WITHIN
 cdef Py_ssize_t _DATA_HEADER, LEAST_DATA
 
 
@@ -26,7 +27,7 @@ cdef class Carrier(FrameSink):
     cdef readonly object close_code
     cdef readonly object control
     cdef readonly object answers
-    cdef readonly object pending
+    cdef readonly dict pending
     cdef readonly Scheduler scheduler
     cdef public bytearray state
     cdef readonly bytes pong
@@ -44,6 +45,7 @@ cdef class Carrier(FrameSink):
     cdef public Py_ssize_t maximum_message
     cdef public int slot
     cdef public bint draining
+    cdef readonly bint drained
     cdef public bint peer_ended_tls
     cdef readonly bint pinged
     cdef public bint stalled
@@ -54,8 +56,13 @@ cdef class Carrier(FrameSink):
 
     cpdef alive(self, double now)
 
-    @cython.locals(message=Message, session=Session)
     cpdef list data_to_send(self, Py_ssize_t budget, double now)
+
+    @cython.locals(message=Message)
+    cpdef Message message_to_send(self, Py_ssize_t budget, double now)
+
+    @cython.locals(session=Session)
+    cdef _fill(self, Message message, double now)
 
     cpdef wake(self)
     cpdef data_received(
@@ -71,6 +78,7 @@ cdef class Carrier(FrameSink):
     cpdef double stalls_at(self)
     cpdef double next_deadline(self, double handshake_timeout, double ping_deadline)
 
+    cpdef bint is_live(self)
     cpdef bint good_for_flows(self)
 
     cpdef delivered(self, long long size, double now)

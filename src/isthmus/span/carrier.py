@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from isthmus.span.session import Session
 
 SPARE_ANSWERS = 4_096  # beside two for each stream, when the peer does not read
+_NEVER = math.inf
 _ROUND_TRIP_EVERY = 1.0
 _LEAST_STALL = 0.2
 _ANSWER_WITHIN = 0.05  # what an ACK may wait at the peer, and a little more
@@ -48,6 +49,9 @@ _HANDSHAKE = Phase.HANDSHAKE
 _EXCHANGE = Phase.EXCHANGE
 _LIVE = Phase.LIVE
 _CLOSED = Phase.CLOSED
+
+
+_message = Message(0)
 
 
 class CarrierHandler(Protocol):
@@ -98,6 +102,7 @@ class Carrier(FrameSink):
         "arrived_told",
         "close_code",
         "control",
+        "drained",
         "draining",
         "epoch",
         "handler",
@@ -137,7 +142,7 @@ class Carrier(FrameSink):
         self.close_code: int | None = None
         self.control: deque[bytes] = deque()  # frames of the handshake, STATE, GOAWAY: few
         self.answers: OrderedDict[int, bytes] = OrderedDict()  # for streams that are forgotten
-        self.pending: OrderedDict[Stream, None] = OrderedDict()  # streams whose answers go here
+        self.pending: dict[Stream, None] = {}  # streams whose answers go here
         self.scheduler = Scheduler()  # of streams that have to stay here
         self.state = bytearray()  # the peer's STATE so far
         self.pong = b""
@@ -150,6 +155,7 @@ class Carrier(FrameSink):
         self.pinged = False  # since something was heard
         self.stalled = False  # silent, and what was sent here went elsewhere
         self.pacing = Pacing(now)
+        self.drained = False  # there is nothing to send, but what came since the last message
         self._awake = False
         self._pings = 0
         self._ping_sent = 0.0
@@ -211,16 +217,35 @@ class Carrier(FrameSink):
     def data_to_send(self, budget: int, now: float) -> list[Buffer]:
         """Return the buffers of the next message, none if there is nothing to send.
 
-        A message has about `budget` bytes at most, never above what the peer takes; at least one frame goes,
-        so that give no less than a few KiB. Write the buffers in order; they stay unchanged.
+        It is as `message_to_send` says. Write the buffers in order; they stay unchanged.
         """
+        return self.message_to_send(budget, now).buffers()
+
+    def message_to_send(self, budget: int, now: float) -> Message:
+        """Return the next message, empty if there is nothing to send.
+
+        A message has about `budget` bytes at most, never above what the peer takes; at least one frame goes,
+        so that give no less than a few KiB. It is that of all carriers: it is over when one is asked for the
+        next. `drained` says that it would be empty.
+        """
+        # Who is told that a stream is over may close a carrier, which asks for its last message.
+        message = Message(0) if _message.growing else _message
+        message.begin(min(max(budget, LEAST_DATA + _DATA_HEADER), self.maximum_message))
+        message.growing = True
+        try:
+            self._fill(message, now)
+        finally:
+            message.growing = False
+        return message
+
+    def _fill(self, message: Message, now: float) -> None:
         self._awake = False
+        self.drained = False
         self.now = now
-        message = Message(min(max(budget, LEAST_DATA + _DATA_HEADER), self.maximum_message))
         control = self.control
         while control:
             if not message.add(control[0]):
-                return message.buffers()
+                return
             control.popleft()
         if self.pong:
             message.add(frame(Type.PONG, 0, self.pong))
@@ -232,7 +257,7 @@ class Carrier(FrameSink):
                 session.now = now
             if outgoing.fill(session, self, message):
                 self.pacing.limited = True
-        return message.buffers()
+                self.drained = True
 
     def lost(self, now: float) -> None:
         """Note that the WebSocket ended, however it did; calling it again does nothing."""
@@ -402,14 +427,18 @@ class Carrier(FrameSink):
         """
         pacing = self.pacing
         if self.stalled or self.phase is not _LIVE:
-            return math.inf
+            return _NEVER
         if pacing.in_flight:
             since = max(self.heard, pacing.flying_since)
         elif self.pinged and self.session is not None and len(self.session.flows.table):
             since = max(self.heard, self._ping_sent)
         else:
-            return math.inf
+            return _NEVER
         return since + max(_LEAST_STALL, 2 * pacing.smoothed) + _ANSWER_WITHIN
+
+    def is_live(self) -> bool:
+        """Whether everything may go here."""
+        return self.phase is _LIVE
 
     def good_for_flows(self) -> bool:
         """Whether datagrams may go here: they need not wait for the peer's STATE."""

@@ -214,7 +214,8 @@ class Flows:
                 header = frames.header(_DATAGRAM, flow.id, size)
             if message.size and (added >= most or len(header) + size > message.room):
                 break
-            message.add_data(header, [data], size)
+            message.put(header, 0, len(header))
+            message.put(data, 0, size)
             waiting.pop(0)
             flow.size -= size + OVERHEAD
             self.waiting -= size + OVERHEAD

@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from isthmus.errors import SpanError
+from isthmus.websocket import buffers
 
 SUBPROTOCOL = "span.isthmus.v1"
 SEALED_SUBPROTOCOL = "sealed.span.isthmus.v1"
@@ -143,7 +144,7 @@ _MAXIMUM_CONTROL = 4_096 - HEADER_SIZE
 _LONGEST = 0xFFFFFF
 
 _DATA = 0x12
-_ACK = 0x15
+_ACK = 0x1500001000000000  # with its length
 _OPTIONAL = 0x80
 
 # The shortest and the longest payload of each type.
@@ -175,9 +176,6 @@ SHORTEST = [_SIZES[kind][0] if kind in _SIZES else -1 for kind in range(256)]
 LONGEST = [_SIZES[kind][1] if kind in _SIZES else -1 for kind in range(256)]
 OF_HANDSHAKE = frozenset(range(Type.HELLO, Type.REFUSED + 1))
 
-_HEADER = struct.Struct(">Q")
-_DATA_HEADER = struct.Struct(">QQ")
-_ACK_FRAME = struct.Struct(">QQQ")
 _JOIN = struct.Struct(">16s16sBI16s32s")
 _GOAWAY = struct.Struct(">BIHI")
 _STATE = struct.Struct(">BIIH")
@@ -187,19 +185,33 @@ _ENTRY = struct.Struct(">IBQQ")
 # --- writing ----------------------------------------------------------------------------------------------
 
 
+_space = bytearray(24)  # for one header, or one ACK, at a time
+
+
 def header(kind: int, stream: int, length: int) -> bytes:
     """Return the header of a frame with `length` bytes of payload."""
-    return _HEADER.pack(kind << 56 | length << 32 | stream)
+    buffers.put_number(_space, 0, kind << 56 | length << 32 | stream)
+    return buffers.cut(_space, 0, 8)
 
 
 def data_header(stream: int, offset: int, length: int) -> bytes:
     """Return what stands before the `length` bytes of a DATA frame."""
-    return _DATA_HEADER.pack(_DATA << 56 | (length + 8) << 32 | stream, offset)
+    put_data_header(_space, 0, stream, offset, length)
+    return buffers.cut(_space, 0, 16)
+
+
+def put_data_header(buffer: bytearray, position: int, stream: int, offset: int, length: int) -> None:
+    """Write the 16 bytes that stand before the `length` bytes of a DATA frame to `position`."""
+    buffers.put_number(buffer, position, _DATA << 56 | (length + 8) << 32 | stream)
+    buffers.put_number(buffer, position + 8, offset)
 
 
 def ack(stream: int, received: int, limit: int) -> bytes:
     """Return an ACK."""
-    return _ACK_FRAME.pack(_ACK << 56 | 16 << 32 | stream, received, limit)
+    buffers.put_number(_space, 0, _ACK | stream)
+    buffers.put_number(_space, 8, received)
+    buffers.put_number(_space, 16, limit)
+    return buffers.cut(_space, 0, 24)
 
 
 def frame(kind: int, stream: int = 0, payload: bytes = b"") -> bytes:

@@ -1,20 +1,29 @@
 # C types for message.py, read by Cython only.
 cimport cython
 
-cdef Py_ssize_t _GATHER_BELOW
+from isthmus.websocket cimport _buffers as buffers
+from isthmus.span cimport frames
+
+cdef list _NONE
+cdef Py_ssize_t _GATHER_BELOW, _GATHERED, _DATA_HEADER
 
 
 @cython.final
 cdef class Message:
-    cdef list _buffers
-    cdef list _small
+    cdef list _parts
+    cdef readonly bytearray gathered
+    cdef readonly Py_ssize_t used
     cdef readonly Py_ssize_t room
     cdef readonly Py_ssize_t size
+    cdef public bint growing
+
+    cpdef begin(self, Py_ssize_t room)
 
     @cython.locals(size=Py_ssize_t)
     cpdef bint add(self, bytes frame)
 
-    @cython.locals(small=list)
-    cpdef add_data(self, bytes header, list payload, Py_ssize_t size)
-
+    cpdef add_data_header(self, unsigned int stream, unsigned long long offset, Py_ssize_t size)
+    cpdef put(self, bytes data, Py_ssize_t start, Py_ssize_t size)
+    cdef _spill(self)
+    cpdef bint is_gathered(self)
     cpdef list buffers(self)

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from isthmus.span import frames
+from isthmus.websocket import buffers
 from isthmus.websocket.mask import Buffer
 
 # Below this size a copy is cheaper than one more buffer to write.
 _GATHER_BELOW = 16 * 1024
+_GATHERED = 4 * _GATHER_BELOW
+_DATA_HEADER = 16
+
+# Stands for each list of parts that is empty; it is replaced, never changed.
+_NONE: list[Buffer] = []
 
 
 class Message:
-    """A message that grows up to `room` bytes; the first frame may be larger."""
+    """A message that grows up to `room` bytes; the first frame may be larger.
 
-    __slots__ = ("_buffers", "_small", "room", "size")
+    One object serves for any number of messages, each of which begins with `begin`, so that it need not make
+    room for each. A message of small pieces lies in the first `used` bytes of `gathered`.
+    """
+
+    __slots__ = ("_parts", "gathered", "growing", "room", "size", "used")
 
     def __init__(self, room: int) -> None:
-        self._buffers: list[Buffer] = []
-        self._small: list[Buffer] = []
+        self.gathered = bytearray(_GATHERED)
+        self.growing = False  # somebody is adding to it
+        self.begin(room)
+
+    def begin(self, room: int) -> None:
+        """Begin an empty message; what was in it is over."""
+        self._parts = _NONE  # what stands before what is gathered
+        self.used = 0
         self.room = room
         self.size = 0
 
@@ -24,31 +41,45 @@ class Message:
         size = len(frame)
         if size > self.room and self.size:
             return False
-        self._small.append(frame)
-        self.size += size
-        self.room -= size
+        self.put(frame, 0, size)
         return True
 
-    def add_data(self, header: bytes, payload: list[Buffer], size: int) -> None:
-        """Add a DATA frame with `size` bytes of payload; the caller has looked for room."""
-        small = self._small
-        small.append(header)
-        for piece in payload:
-            if len(piece) < _GATHER_BELOW:
-                small.append(piece)
-            else:
-                if small:
-                    self._buffers.append(b"".join(small))
-                    small = self._small = []
-                self._buffers.append(piece)
-        size += len(header)
+    def add_data_header(self, stream: int, offset: int, size: int) -> None:
+        """Begin a DATA frame with `size` bytes of payload, to be `put`; the caller has looked for room."""
+        if self.used + _DATA_HEADER > _GATHERED:
+            self._spill()
+        frames.put_data_header(self.gathered, self.used, stream, offset, size)
+        self.used += _DATA_HEADER
+        self.size += _DATA_HEADER
+        self.room -= _DATA_HEADER
+
+    def put(self, data: bytes, start: int, size: int) -> None:
+        """Add `size` bytes of `data` from `start` on, which are a part of a frame."""
+        if size < _GATHER_BELOW:
+            if self.used + size > _GATHERED:
+                self._spill()
+            buffers.put(self.gathered, self.used, data, start, size)
+            self.used += size
+        else:
+            self._spill()
+            self._parts.append(data if size == len(data) else memoryview(data)[start : start + size])
         self.size += size
         self.room -= size
 
+    def _spill(self) -> None:
+        """Make what is gathered a part."""
+        if self._parts is _NONE:
+            self._parts = []
+        if self.used:
+            self._parts.append(buffers.cut(self.gathered, 0, self.used))
+            self.used = 0
+
+    def is_gathered(self) -> bool:
+        """Whether all of it lies in `gathered`."""
+        return self._parts is _NONE
+
     def buffers(self) -> list[Buffer]:
-        """Return the message as buffers to write in order, none if it is empty."""
-        if self._small:
-            small = self._small
-            self._buffers.append(b"".join(small) if len(small) > 1 else small[0])
-            self._small = []
-        return self._buffers
+        """Return the message as buffers to write in order, none if it is empty. They stay unchanged."""
+        if self.used:
+            self._spill()
+        return self._parts

@@ -14,8 +14,9 @@ cdef Py_ssize_t ACKNOWLEDGE_EVERY
 @cython.final
 cdef class Outbox:
     cdef dict _carriers
+    cdef list _in_order
     cdef dict _owing
-    cdef readonly object pending
+    cdef readonly dict pending
     cdef readonly Scheduler scheduler
     cdef long long _unacknowledged
     cdef readonly double acknowledge_at
@@ -31,7 +32,7 @@ cdef class Outbox:
 
     cpdef owe(self, Stream stream, Py_ssize_t size, double now, double within)
 
-    @cython.locals(owing=dict)
+    @cython.locals(owing=dict, stream=Stream)
     cpdef flush(self, double now)
 
     @cython.locals(carrier=Carrier)

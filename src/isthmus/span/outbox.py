@@ -11,7 +11,6 @@ owing                     acknowledgements that may wait, so that one stands for
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from isthmus.span.limits import ACKNOWLEDGE_EVERY
@@ -23,16 +22,25 @@ if TYPE_CHECKING:
 
 
 class Outbox:
-    """The queues of one session; `carriers` is its own table of carriers by slot.
+    """The queues of one session; `carriers` is its own table of carriers by slot, `in_order` lists them.
 
     `acknowledge_at` is when the acknowledgements that are owed have to go.
     """
 
-    __slots__ = ("_carriers", "_owing", "_unacknowledged", "acknowledge_at", "pending", "scheduler")
+    __slots__ = (
+        "_carriers",
+        "_in_order",
+        "_owing",
+        "_unacknowledged",
+        "acknowledge_at",
+        "pending",
+        "scheduler",
+    )
 
-    def __init__(self, carriers: dict[int, Carrier]) -> None:
+    def __init__(self, carriers: dict[int, Carrier], in_order: list[Carrier]) -> None:
         self._carriers = carriers
-        self.pending: OrderedDict[Stream, None] = OrderedDict()
+        self._in_order = in_order
+        self.pending: dict[Stream, None] = {}
         self.scheduler = Scheduler()
         self._owing: dict[Stream, None] = {}
         self._unacknowledged = 0  # bytes that came since ACKs went
@@ -65,8 +73,9 @@ class Outbox:
     def say(self, stream: Stream, needs: int) -> None:
         """Queue state frames of a stream."""
         stream.needs |= needs
-        if needs & NEEDS_ACK:
-            self._owing.pop(stream, None)
+        if needs & NEEDS_ACK and stream.owed:
+            stream.owed = False
+            del self._owing[stream]
         carrier = self._carriers.get(stream.answer_slot)
         if carrier is not None and stream.needs & ~ANSWERS == 0:
             carrier.pending[stream] = None
@@ -80,7 +89,9 @@ class Outbox:
         if stream.needs & NEEDS_ACK == 0:
             if not self._owing:
                 self.acknowledge_at = now + within
-            self._owing[stream] = None
+            if not stream.owed:
+                stream.owed = True
+                self._owing[stream] = None
         self._unacknowledged += size
         if self._unacknowledged >= ACKNOWLEDGE_EVERY:
             self.acknowledge_at = now
@@ -93,13 +104,14 @@ class Outbox:
             self._unacknowledged = 0
             owing, self._owing = self._owing, {}
             for stream in owing:
+                stream.owed = False
                 self.say(stream, NEEDS_ACK)
             if len(self._carriers) > 1:
                 self._tell_arrived()
 
     def _tell_arrived(self) -> None:
         """Have each carrier say what it brought: what one waits for holds no other up."""
-        for carrier in self._carriers.values():
+        for carrier in self._in_order:
             if carrier.arrived != carrier.arrived_told:
                 carrier.tells_arrived = True
                 carrier.wake()
@@ -114,8 +126,10 @@ class Outbox:
         """Take a stream out of every queue."""
         stream.needs = 0
         self.pending.pop(stream, None)
-        self._owing.pop(stream, None)
-        for carrier in self._carriers.values():
+        if stream.owed:
+            stream.owed = False
+            del self._owing[stream]
+        for carrier in self._in_order:
             carrier.pending.pop(stream, None)
         if stream.scheduler is not None:
             stream.scheduler.remove(stream)
@@ -123,13 +137,15 @@ class Outbox:
     def clear(self) -> None:
         """Forget everything: the session is over."""
         self.pending.clear()
+        for stream in self._owing:
+            stream.owed = False
         self._owing.clear()
-        for carrier in self._carriers.values():
+        for carrier in self._in_order:
             carrier.scheduler.clear()
         self.scheduler.clear()
         self.acknowledge_at = math.inf
 
     def wake(self) -> None:
         """Let every carrier that can send do so."""
-        for carrier in self._carriers.values():
+        for carrier in self._in_order:
             carrier.wake()

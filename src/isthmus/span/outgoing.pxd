@@ -14,14 +14,14 @@ from isthmus.span.session cimport Session
 from isthmus.span.stream cimport Stream
 
 cdef Py_ssize_t _DATA_HEADER, LEAST_DATA
-cdef int _LIVE, ANSWERS, NEEDS_ACK, NEEDS_OPEN, NEEDS_OPENED, NEEDS_RESET
+cdef int ANSWERS, NEEDS_ACK, NEEDS_OPEN, NEEDS_OPENED, NEEDS_RESET
 
 
 @cython.locals(outbox=Outbox, flows=Flows, shares=bint, reserved=bint)
 cpdef bint fill(Session session, Carrier carrier, Message message) except -1
 
 @cython.locals(stream=Stream)
-cdef bint _say(Session session, Carrier carrier, Message message, pending) except -1
+cdef bint _say(Session session, Carrier carrier, Message message, dict pending) except -1
 
 @cython.locals(receive=ReceiveSide)
 cdef bint _say_of(Session session, Carrier carrier, Message message, Stream stream) except -1

@@ -5,7 +5,6 @@ Nothing here waits: what does not fit stays where it was, for the next message o
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from isthmus.span import frames
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from isthmus.span.session import Session
 
 _DATA_HEADER = 16
-_LIVE = 2
 
 
 def fill(session: Session, carrier: Carrier, message: Message) -> bool:
@@ -44,14 +42,14 @@ def fill(session: Session, carrier: Carrier, message: Message) -> bool:
             answers.move_to_end(stream_id, last=False)
             return False
     if flows.waiting and flows.carrier() is carrier:
-        shares = len(outbox.scheduler) > 0 or len(carrier.scheduler) > 0
+        shares = not (outbox.scheduler.empty() and carrier.scheduler.empty())
         if not flows.fill(carrier, message, message.room // 2 if shares else message.room) and not shares:
             return False
     reserved = flows.reserve(carrier)
     return (
         _say(session, carrier, message, carrier.pending)
         and (reserved or _say(session, carrier, message, outbox.pending))
-        and carrier.phase == _LIVE
+        and carrier.is_live()
         and _data(session, carrier, message, carrier.scheduler)
         and (
             reserved
@@ -61,12 +59,13 @@ def fill(session: Session, carrier: Carrier, message: Message) -> bool:
     )
 
 
-def _say(session: Session, carrier: Carrier, message: Message, pending: OrderedDict[Stream, None]) -> bool:
+def _say(session: Session, carrier: Carrier, message: Message, pending: dict[Stream, None]) -> bool:
     """Add the state frames of these streams; return whether all of them fitted."""
-    for _ in range(len(pending)):
-        if not pending:
-            break
-        stream = next(iter(pending))
+    if len(pending) == 0:
+        return True
+    for stream in list(pending):
+        if stream not in pending:
+            continue  # another has ended it
         if not _say_of(session, carrier, message, stream):
             return False
         pending.pop(stream, None)
@@ -139,9 +138,11 @@ def _data(session: Session, carrier: Carrier, message: Message, scheduler: Sched
                     return False
                 most = room
             before = send.next
-            offset, size = send.take(most, limit, slot)
+            size = send.take(most, limit, slot)
             if size:
-                message.add_data(frames.data_header(stream.id, offset, size), send.gather(offset, size), size)
+                offset = send.taken_at
+                message.add_data_header(stream.id, offset, size)
+                send.gather(offset, size, message)
                 stream.deficit -= size
                 pacing.sent(size, session.now)
                 counters.bytes_sent += size

@@ -10,9 +10,62 @@ not wait behind it. A stream that has had its first turn queues with the rest, s
 
 from __future__ import annotations
 
-from collections import deque
-
 from isthmus.span.stream import Stream
+
+
+class _Queue:
+    """Streams one behind the other, each in at most one queue: they are linked by `Stream.behind`."""
+
+    __slots__ = ("_last", "first", "size")
+
+    def __init__(self) -> None:
+        self.first: Stream | None = None
+        self._last: Stream | None = None
+        self.size = 0
+
+    def append(self, stream: Stream) -> None:
+        if self._last is None:
+            self.first = stream
+        else:
+            self._last.behind = stream
+        self._last = stream
+        self.size += 1
+
+    def popleft(self) -> Stream:
+        stream = self.first
+        assert stream is not None
+        self.first = stream.behind
+        if self.first is None:
+            self._last = None
+        stream.behind = None
+        self.size -= 1
+        return stream
+
+    def remove(self, stream: Stream) -> bool:
+        """Take a stream out, wherever it is; return whether it was here."""
+        before = None
+        each = self.first
+        while each is not None and each is not stream:
+            before = each
+            each = each.behind
+        if each is None:
+            return False
+        if before is None:
+            self.popleft()
+            return True
+        before.behind = each.behind
+        if before.behind is None:
+            self._last = before
+        each.behind = None
+        self.size -= 1
+        return True
+
+    def clear(self) -> list[Stream]:
+        """Take all out and return them."""
+        streams = []
+        while self.first is not None:
+            streams.append(self.popleft())
+        return streams
 
 
 class Scheduler:
@@ -24,41 +77,48 @@ class Scheduler:
     __slots__ = ("_again", "_fresh", "_waiting")
 
     def __init__(self) -> None:
-        self._again: deque[Stream] = deque()
-        self._fresh: deque[Stream] = deque()
-        self._waiting: deque[Stream] = deque()
+        self._again = _Queue()
+        self._fresh = _Queue()
+        self._waiting = _Queue()
 
     def __len__(self) -> int:
-        return len(self._again) + len(self._fresh) + len(self._waiting)
+        return self._again.size + self._fresh.size + self._waiting.size
+
+    def empty(self) -> bool:
+        """Whether no stream has anything to send."""
+        return self._again.size + self._fresh.size + self._waiting.size == 0
 
     def add(self, stream: Stream) -> None:
         """Add a stream that has something to send; nothing happens if it is in a scheduler."""
         if stream.scheduler is None:
             stream.scheduler = self
             stream.deficit = 1
-            queue = self._again if stream.send.lost() else self._fresh
-            queue.append(stream)
+            if stream.send.lost():
+                self._again.append(stream)
+            else:
+                self._fresh.append(stream)
 
     def lost(self) -> None:
         """Put the streams that have to send something again before all others."""
         for queue in (self._fresh, self._waiting):
-            streams = list(queue)
-            queue.clear()
-            for stream in streams:
-                (self._again if stream.send.lost() else queue).append(stream)
+            for stream in queue.clear():
+                if stream.send.lost():
+                    self._again.append(stream)
+                else:
+                    queue.append(stream)
 
     def next(self, quantum: int) -> Stream | None:
         """Return the stream that may send a frame now, or None; each turn adds `quantum` bytes."""
-        while self._again:
-            stream = self._again[0]
+        while self._again.first is not None:
+            stream = self._again.first
             if stream.send.lost():
                 return stream
             self.wait(stream)
         while True:
-            if self._fresh:
-                stream = self._fresh[0]
-            elif self._waiting:
-                stream = self._waiting[0]
+            if self._fresh.first is not None:
+                stream = self._fresh.first
+            elif self._waiting.first is not None:
+                stream = self._waiting.first
             else:
                 return None
             if stream.deficit > 0:
@@ -68,12 +128,11 @@ class Scheduler:
 
     def is_fresh(self, stream: Stream) -> bool:
         """Whether this is the first turn of a stream that was idle."""
-        return not self._again and bool(self._fresh) and self._fresh[0] is stream
+        return self._again.first is None and self._fresh.first is stream
 
     def wait(self, stream: Stream) -> None:
         """Put a stream behind all others."""
-        queue = self._again or self._fresh or self._waiting
-        queue.popleft()
+        self._turn().popleft()
         self._waiting.append(stream)
 
     def settle(self, stream: Stream) -> None:
@@ -81,26 +140,28 @@ class Scheduler:
 
         Otherwise one that comes back at once would be first again and again.
         """
-        if self._waiting and (self._again or self._fresh):
+        if self._waiting.size and self._again.size + self._fresh.size:
             self.wait(stream)
         else:
-            queue = self._again or self._fresh or self._waiting
-            queue.popleft()
+            self._turn().popleft()
             stream.scheduler = None
 
     def remove(self, stream: Stream) -> None:
         """Take a stream out; nothing happens if it is not here."""
         if stream.scheduler is self:
             stream.scheduler = None
-            for queue in (self._again, self._fresh, self._waiting):
-                if stream in queue:
-                    queue.remove(stream)
+            if not self._again.remove(stream) and not self._fresh.remove(stream):
+                self._waiting.remove(stream)
 
     def clear(self) -> list[Stream]:
         """Take all streams out and return them."""
-        streams = [*self._again, *self._fresh, *self._waiting]
+        streams = [*self._again.clear(), *self._fresh.clear(), *self._waiting.clear()]
         for stream in streams:
             stream.scheduler = None
-        for queue in (self._again, self._fresh, self._waiting):
-            queue.clear()
         return streams
+
+    def _turn(self) -> _Queue:
+        """Return the queue whose turn it is."""
+        if self._again.size:
+            return self._again
+        return self._fresh if self._fresh.size else self._waiting

@@ -1,21 +1,28 @@
 # C types for send_side.py, read by Cython only.
 cimport cython
 
+from isthmus.span.message cimport Message
+
 cdef list _NONE
+cdef int LOST
 cdef Py_ssize_t _MAXIMUM_RANGES, _COMPACT_FROM
 
 
 @cython.final
 cdef class SendSide:
     cdef list _chunks
-    cdef list _starts
     cdef list _ends
     cdef list _slots
-    cdef int _first
+    cdef Py_ssize_t _first
+    cdef Py_ssize_t _cursor
+    cdef long long _first_at
+    cdef long long _cursor_at
+    cdef int _slot
     cdef public int fin_slot
     cdef long long _lost
     cdef readonly long long acked
     cdef readonly long long next
+    cdef readonly long long taken_at
     cdef readonly long long end
     cdef public unsigned long long limit
     cdef public bint fin
@@ -30,18 +37,24 @@ cdef class SendSide:
     cpdef long long available(self, unsigned long long limit)
 
     @cython.locals(start="long long", size="long long")
-    cpdef tuple take(self, long long maximum, unsigned long long limit, int slot)
+    cpdef Py_ssize_t take(self, long long maximum, unsigned long long limit, int slot) except -1
 
-    @cython.locals(index=Py_ssize_t, start="long long", size="long long")
-    cdef tuple _take_lost(self, long long maximum, int slot)
+    @cython.locals(index=Py_ssize_t, start="long long", size="long long", end="long long", ranges=list)
+    cdef Py_ssize_t _take_lost(self, long long maximum, int slot) except -1
 
-    @cython.locals(index=Py_ssize_t, skip="long long", length="long long", chunk=bytes, buffers=list)
-    cpdef list gather(self, long long offset, long long size)
+    @cython.locals(ranges=list)
+    cdef list _ranges(self)
 
-    @cython.locals(index=Py_ssize_t, start="long long", size="long long", end="long long", done=list, upto="long long")
+    cdef _keep(self, list ranges)
+
+    @cython.locals(index=Py_ssize_t, at="long long", skip=Py_ssize_t, chunk=bytes, chunks=list)
+    cpdef gather(self, long long offset, Py_ssize_t size, Message message)
+
+    @cython.locals(index=Py_ssize_t, start="long long", size="long long", end="long long", slot=int, done=list, ranges=list)
     cpdef list acknowledge(self, unsigned long long received)
 
-    @cython.locals(first=Py_ssize_t, chunks=list, starts=list)
+    @cython.locals(first=Py_ssize_t, chunks=list, at="long long", chunk=bytes)
     cdef _trim(self)
 
+    @cython.locals(start="long long", end="long long", each=int, ranges=list)
     cpdef long long lose(self, int slot)

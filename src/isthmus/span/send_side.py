@@ -10,12 +10,11 @@ A range whose carrier was lost has the slot LOST and goes out again before anyth
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import Any
 
 from isthmus.span.frames import wrong
 from isthmus.span.limits import MAXIMUM_PIECES
-from isthmus.websocket.mask import Buffer
+from isthmus.span.message import Message
 
 LOST = -1
 NEVER = -2
@@ -30,15 +29,19 @@ class SendSide:
     """The sending direction of a stream. Offsets count from 0; nothing is copied that was written.
 
     `limit` is up to where the peer takes data. `fin` says that the application ended its data at `end`.
+    `taken_at` is where the bytes begin that `take` gave last.
     """
 
     __slots__ = (
         "_chunks",
+        "_cursor",
+        "_cursor_at",
         "_ends",
         "_first",
+        "_first_at",
         "_lost",
+        "_slot",
         "_slots",
-        "_starts",
         "acked",
         "end",
         "fin",
@@ -47,17 +50,22 @@ class SendSide:
         "fin_slot",
         "limit",
         "next",
+        "taken_at",
     )
 
     def __init__(self, limit: int) -> None:
         self._chunks: list[bytes] = _NONE
-        self._starts: list[int] = _NONE  # the offset of each chunk
         self._first = 0  # the first chunk that is still kept
-        self._ends: list[int] = _NONE  # of each range, from `acked` to `next`
+        self._first_at = 0  # and its offset
+        self._cursor = 0  # the chunk to go on with, as a rule the one at `next`
+        self._cursor_at = 0
+        self._slot = NEVER  # of the last range, which ends at `next`
+        self._ends: list[int] = _NONE  # of each range before it, from `acked` on: as a rule there are none
         self._slots: list[int] = _NONE
         self._lost = 0  # bytes in ranges that are LOST
         self.acked = 0
         self.next = 0
+        self.taken_at = 0
         self.end = 0
         self.limit = limit
         self.fin = False
@@ -73,13 +81,13 @@ class SendSide:
     @property
     def pieces(self) -> int:
         """How many ranges are told apart."""
-        return len(self._ends)
+        return len(self._ranges())
 
     def in_flight(self, slot: int) -> int:
         """Return how many bytes went last on `slot` and are not acknowledged."""
         start = self.acked
         size = 0
-        for each, end in zip(self._slots, self._ends, strict=True):
+        for end, each in self._ranges():
             if each == slot:
                 size += end - start
             start = end
@@ -89,21 +97,20 @@ class SendSide:
         """Add `data` behind what was written; it must not be empty."""
         if self._chunks is _NONE:
             self._chunks = [data]
-            self._starts = [self.end]
+            self._first_at = self._cursor_at = self.end
         else:
             self._chunks.append(data)
-            self._starts.append(self.end)
         self.end += len(data)
 
     def drop(self) -> list[tuple[int, int]]:
         """Forget all bytes: the stream was reset. Returns (slot, bytes) of what was not acknowledged."""
         start = self.acked
         dropped = []
-        for slot, end in zip(self._slots, self._ends, strict=True):
+        for end, slot in self._ranges():
             dropped.append((slot, end - start))
             start = end
-        self._chunks = self._starts = self._ends = self._slots = _NONE
-        self._first = self._lost = 0
+        self._chunks = self._ends = self._slots = _NONE
+        self._first = self._cursor = self._lost = 0
         self.acked = self.next = self.end
         return dropped
 
@@ -124,12 +131,15 @@ class SendSide:
     def available(self, limit: int) -> int:
         """Return how many bytes the next call to `take` could give at most."""
         if self._lost:
-            index = self._slots.index(LOST)
-            return self._ends[index] - (self._ends[index - 1] if index else self.acked)
+            start = self.acked
+            for end, slot in self._ranges():
+                if slot == LOST:
+                    return end - start
+                start = end
         return max(0, min(self.end, limit) - self.next)
 
-    def take(self, maximum: int, limit: int, slot: int) -> tuple[int, int]:
-        """Note that the next bytes go out on `slot`: return their offset and size, (0, 0) if there are none.
+    def take(self, maximum: int, limit: int, slot: int) -> int:
+        """Note that the next bytes go out on `slot`: return how many, 0 if there are none; see `taken_at`.
 
         What was lost goes first. A stream whose ranges would be too many to tell apart gives none.
         """
@@ -140,57 +150,81 @@ class SendSide:
         if size > maximum:
             size = maximum
         if size <= 0:
-            return 0, 0
-        if self._slots is _NONE:
-            self._ends = [start + size]
-            self._slots = [slot]
-        elif self._slots[-1] == slot:
-            self._ends[-1] = start + size
-        elif len(self._ends) >= _MAXIMUM_RANGES:
-            return 0, 0
-        else:
-            self._ends.append(start + size)
-            self._slots.append(slot)
+            return 0
+        if self._slot != slot:
+            if start > self.acked:
+                if len(self._ends) + 1 >= _MAXIMUM_RANGES:
+                    return 0
+                if self._ends is _NONE:
+                    self._ends, self._slots = [], []
+                self._ends.append(start)
+                self._slots.append(self._slot)
+            self._slot = slot
         self.next = start + size
-        return start, size
+        self.taken_at = start
+        return size
 
-    def _take_lost(self, maximum: int, slot: int) -> tuple[int, int]:
-        ends, slots = self._ends, self._slots
-        index = slots.index(LOST)
-        start = ends[index - 1] if index else self.acked
-        size = min(maximum, ends[index] - start)
-        whole = start + size == ends[index]
-        joins = index > 0 and slots[index - 1] == slot
-        if joins:
-            ends[index - 1] = start + size
-            if whole:
-                del ends[index], slots[index]
-        elif whole:
-            slots[index] = slot
-        else:
-            ends.insert(index, start + size)
-            slots.insert(index, slot)
-        self._lost -= size
-        return start, size
-
-    def gather(self, offset: int, size: int) -> list[Buffer]:
-        """Return the `size` bytes at `offset` as buffers; they share memory with what was written."""
-        index = bisect_right(self._starts, offset, self._first) - 1
-        buffers: list[Buffer] = []
-        skip = offset - self._starts[index]
-        while size > 0:
-            chunk = self._chunks[index]
-            length = len(chunk) - skip
-            if length > size:
-                length = size
-            if skip == 0 and length == len(chunk):
-                buffers.append(chunk)
-            else:
-                buffers.append(memoryview(chunk)[skip : skip + length])
-            size -= length
-            skip = 0
+    def _take_lost(self, maximum: int, slot: int) -> int:
+        ranges = self._ranges()
+        index = 0
+        start = self.acked
+        while ranges[index][1] != LOST:
+            start = ranges[index][0]
             index += 1
-        return buffers
+        end = ranges[index][0]
+        size = min(maximum, end - start)
+        if start + size == end:
+            ranges[index] = end, slot
+        else:
+            ranges.insert(index, (start + size, slot))
+        if index and ranges[index - 1][1] == slot:
+            del ranges[index - 1]  # it joins the one before
+        self._keep(ranges)
+        self._lost -= size
+        self.taken_at = start
+        return size
+
+    def _ranges(self) -> list[tuple[int, int]]:
+        """Return end and slot of each range from `acked` to `next`."""
+        if self.acked == self.next:
+            return []
+        ranges = list(zip(self._ends, self._slots, strict=True))
+        ranges.append((self.next, self._slot))
+        return ranges
+
+    def _keep(self, ranges: list[tuple[int, int]]) -> None:
+        """Have these ranges from now on."""
+        self._slot = ranges[-1][1] if ranges else NEVER
+        if len(ranges) < 2:
+            self._ends = self._slots = _NONE
+        else:
+            self._ends = [end for end, _ in ranges[:-1]]
+            self._slots = [slot for _, slot in ranges[:-1]]
+
+    def gather(self, offset: int, size: int, message: Message) -> None:
+        """Add the `size` bytes at `offset` to a message; large pieces share memory with what was written."""
+        index, at = self._cursor, self._cursor_at
+        if offset < at:
+            index, at = self._first, self._first_at
+        chunks = self._chunks
+        chunk = chunks[index]
+        while at + len(chunk) <= offset:
+            at += len(chunk)
+            index += 1
+            chunk = chunks[index]
+        skip = offset - at
+        while size >= len(chunk) - skip:
+            message.put(chunk, skip, len(chunk) - skip)
+            size -= len(chunk) - skip
+            at += len(chunk)
+            index += 1
+            skip = 0
+            if size == 0:
+                break
+            chunk = chunks[index]
+        if size:
+            message.put(chunk, skip, size)
+        self._cursor, self._cursor_at = index, at
 
     def acknowledge(self, received: int) -> list[tuple[int, int]]:
         """Forget what lies below `received`; return (slot, bytes) for what was sent and is acknowledged now.
@@ -205,12 +239,21 @@ class SendSide:
         if received <= self.acked:
             return []
         done = []
+        if self._ends is _NONE:  # there is one range only
+            size = received - self.acked
+            done.append((self._slot, size))
+            if self._slot == LOST:
+                self._lost -= size
+            self.acked = received
+            self._trim()
+            return done
         index = 0
         start = self.acked
-        for end in self._ends:
+        ranges = self._ranges()
+        for end, slot in ranges:
             size = min(end, received) - start
-            done.append((self._slots[index], size))
-            if self._slots[index] == LOST:
+            done.append((slot, size))
+            if slot == LOST:
                 self._lost -= size
             if end > received:
                 break
@@ -218,10 +261,8 @@ class SendSide:
             start = end
             if end == received:
                 break
-        if received == self.next:
-            self._ends = self._slots = _NONE
-        else:
-            del self._ends[:index], self._slots[:index]
+        if index:
+            self._keep(ranges[index:])
         self.acked = received
         self._trim()
         return done
@@ -229,36 +270,36 @@ class SendSide:
     def _trim(self) -> None:
         """Forget the chunks that are acknowledged."""
         if self.acked == self.end:
-            self._chunks = self._starts = _NONE
-            self._first = 0
+            self._chunks = _NONE
+            self._first = self._cursor = 0
             return
-        first, chunks, starts = self._first, self._chunks, self._starts
-        while starts[first] + len(chunks[first]) <= self.acked:
+        first, at, chunks = self._first, self._first_at, self._chunks
+        while at + len(chunks[first]) <= self.acked:
+            at += len(chunks[first])
             chunks[first] = b""
             first += 1
+        if self._cursor < first:
+            self._cursor, self._cursor_at = first, at
         if first >= _COMPACT_FROM and first * 2 >= len(chunks):
-            del chunks[:first], starts[:first]
+            del chunks[:first]
+            self._cursor -= first
             first = 0
-        self._first = first
+        self._first, self._first_at = first, at
 
     def lose(self, slot: int) -> int:
         """Put what was sent on `slot` and not acknowledged back; return how many bytes these are."""
         found = self._lost
-        if slot in self._slots:
-            ends: list[int] = []
-            slots: list[int] = []
-            start = self.acked
-            for end, each in zip(self._ends, self._slots, strict=True):
-                if each == slot:
-                    self._lost += end - start
-                    each = LOST
-                if slots and slots[-1] == each:
-                    ends[-1] = end
-                else:
-                    ends.append(end)
-                    slots.append(each)
-                start = end
-            self._ends, self._slots = ends, slots
+        ranges: list[tuple[int, int]] = []
+        start = self.acked
+        for end, each in self._ranges():
+            if each == slot:
+                self._lost += end - start
+                each = LOST
+            if ranges and ranges[-1][1] == each:
+                ranges.pop()
+            ranges.append((end, each))
+            start = end
+        self._keep(ranges)
         if self.fin_slot == slot:
             self.fin_slot = LOST
         return self._lost - found

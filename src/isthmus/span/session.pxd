@@ -35,6 +35,7 @@ cdef class Session:
     cdef public bytes place
     cdef public object peer
     cdef readonly dict carriers
+    cdef readonly list in_order
     cdef readonly list handshakes
     cdef public Carrier founder
     cdef readonly set given_up
@@ -65,7 +66,7 @@ cdef class Session:
     cpdef accept(self, Stream stream)
 
     @cython.locals(room="long long")
-    cpdef write(self, Stream stream, data)
+    cpdef long long write(self, Stream stream, data)
 
     cpdef write_eof(self, Stream stream)
 
@@ -73,7 +74,7 @@ cdef class Session:
     cpdef consumed(self, Stream stream, long long size)
 
 
-    @cython.locals(carrier=Carrier, deadline=double, stall=double, handshake=double, ping=double)
+    @cython.locals(carrier=Carrier, deadline=double, stall=double, handshake=double, ping=double, others=bint)
     cpdef double next_deadline(self)
 
     cpdef double round_trip(self)

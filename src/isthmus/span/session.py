@@ -110,6 +110,7 @@ class Session:
         "handler",
         "handshakes",
         "id",
+        "in_order",
         "limits",
         "next_epoch",
         "next_stream",
@@ -169,6 +170,7 @@ class Session:
         self.peer = Settings()
         # Carriers.
         self.carriers: dict[int, Carrier] = {}
+        self.in_order: list[Carrier] = []  # the same, as they came
         self.handshakes: list[Carrier] = []  # of a client, not established yet
         self.founder: Carrier | None = None  # which has sent NEW
         self.given_up: set[int] = set()  # slots of a client that the server has to fence
@@ -184,7 +186,7 @@ class Session:
         self.opened = OpenedStreams(2 if role is Role.CLIENT else 1)
         self.opened_by_peer = 0  # how many of the table
         self.unanswered: OrderedDict[int, Stream] = OrderedDict()  # ours, without OPENED
-        self.outbox = Outbox(self.carriers)
+        self.outbox = Outbox(self.carriers, self.in_order)
         self.flows = Flows(self)
 
     # --- for the application
@@ -332,11 +334,13 @@ class Session:
         """Return when `timeout` has something to do, infinity for never."""
         handshake, ping = self._handshake_timeout, self._ping_deadline
         deadline = min(self._deadline_grace, self.outbox.acknowledge_at)
-        for carrier in self.carriers.values():
+        others = len(self.in_order) > 1
+        for carrier in self.in_order:
             deadline = min(deadline, carrier.next_deadline(handshake, ping))
-            stall = carrier.stalls_at()
-            if stall < deadline and self.has_other(carrier):
-                deadline = stall
+            if others:
+                stall = carrier.stalls_at()
+                if stall < deadline and self.has_other(carrier):
+                    deadline = stall
         for carrier in self.handshakes:
             deadline = min(deadline, carrier.next_deadline(handshake, ping))
         return deadline
@@ -370,6 +374,7 @@ class Session:
         carrier.reader.handshaking = False
         carrier.phase = Phase.EXCHANGE if exchange else Phase.LIVE
         self.carriers[slot] = carrier
+        self.in_order[:] = self.carriers.values()
         self.now = max(self.now, carrier.now)
         self._deadline_grace = math.inf
         self.measure()
@@ -396,6 +401,7 @@ class Session:
         if self.carriers.get(slot) is not carrier:
             return
         del self.carriers[slot]
+        self.in_order.remove(carrier)
         self.now = max(self.now, carrier.now)
         self.counters.carriers_lost += 1
         if self.over:
@@ -456,7 +462,7 @@ class Session:
 
     def has_other(self, carrier: Carrier) -> bool:
         """Whether another carrier could send instead."""
-        for each in self.carriers.values():
+        for each in self.in_order:
             if each is not carrier and each.phase is Phase.LIVE and not each.draining and not each.stalled:
                 return True
         return False

@@ -17,6 +17,7 @@ cdef class Stream:
     cdef public str origin
     cdef public object owner
     cdef public object scheduler
+    cdef public Stream behind
     cdef public str reset_text
     cdef public long long deficit
     cdef readonly unsigned int id
@@ -27,6 +28,7 @@ cdef class Stream:
     cdef public bint ours
     cdef public bint opened
     cdef public bint over
+    cdef public bint owed
     cdef public bint eof_told
     cdef public bint end_acknowledged
     cdef public bint resetting

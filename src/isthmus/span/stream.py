@@ -33,6 +33,7 @@ class Stream:
         "_send_budget",
         "_send_charged",
         "answer_slot",
+        "behind",
         "blocked",
         "deficit",
         "end_acknowledged",
@@ -43,6 +44,7 @@ class Stream:
         "origin",
         "ours",
         "over",
+        "owed",
         "owner",
         "receive",
         "reset_code",
@@ -65,6 +67,7 @@ class Stream:
         self.opened = False  # OPENED came, or was asked to be sent
         self.over = False
         self.eof_told = False
+        self.owed = False  # an ACK, which may wait
         self.end_acknowledged = False  # an ACK of the peer's end was sent
         self.resetting = False  # our RESET waits for CLOSED
         self.reset_code = 0
@@ -74,6 +77,7 @@ class Stream:
         self.answer_slot = NEVER  # which brought what is to be answered
         self.blocked = False  # the application was told to stop writing
         self.scheduler: Any = None  # which has it
+        self.behind: Stream | None = None  # the next in a queue of that
         self.deficit = 0
         self._send_budget = send_budget
         self._send_charged = 0

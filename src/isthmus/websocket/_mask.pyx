@@ -2,6 +2,7 @@
 """The compiled twin of `mask.py`: the contracts are written there."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
@@ -114,4 +115,21 @@ def masked_parts(bytes header not None, parts, bytes key not None):
             <const uint8_t *> PyBytes_AS_STRING(key), (position - start) & 3)
         position += view.len
         PyBuffer_Release(&view)
+    return frame
+
+
+cpdef bytes masked_start(bytes header, bytearray data, Py_ssize_t size, bytes key):
+    cdef Py_ssize_t start
+    cdef bytes frame
+    cdef uint8_t *out
+    if header is None or key is None or len(key) != 4:
+        raise ValueError("a mask key has 4 bytes")
+    if data is None or size < 0 or size > PyByteArray_GET_SIZE(data):
+        raise ValueError("there are not so many bytes")
+    start = len(header)
+    frame = PyBytes_FromStringAndSize(NULL, start + size)
+    out = <uint8_t *> PyBytes_AS_STRING(frame)
+    memcpy(out, PyBytes_AS_STRING(header), start)
+    xor(out + start, <const uint8_t *> PyByteArray_AS_STRING(data), size,
+        <const uint8_t *> PyBytes_AS_STRING(key), 0)
     return frame

@@ -1,6 +1,8 @@
 # C types for connection.py, read by Cython only.
 cimport cython
 
+from isthmus.websocket cimport _buffers as buffers
+from isthmus.websocket._mask cimport masked_start
 from isthmus.websocket.frames cimport FrameReader, MessageSink, header
 
 cdef object apply_mask, masked, masked_parts
@@ -10,7 +12,7 @@ cdef Py_ssize_t _GATHER_BELOW
 
 
 cdef class MaskKeys:
-    cdef bytes _pool
+    cdef bytearray _pool
     cdef Py_ssize_t _next
 
     cpdef discard(self)
@@ -29,7 +31,7 @@ cdef class Handler(MessageSink):
 cdef class Connection:
     cdef bint _client
     cdef bint _control_paused
-    cdef bint _may_send
+    cdef readonly bint may_send
     cdef Handler _handler
     cdef readonly FrameReader reader
     cdef Py_ssize_t _maximum_frame_size
@@ -43,6 +45,8 @@ cdef class Connection:
 
     @cython.locals(size=Py_ssize_t, start=bytes)
     cpdef list send_message(self, list parts, bytes key=*)
+
+    cpdef bytes send_gathered(self, bytearray buffer, Py_ssize_t size, bytes key=*)
 
     @cython.locals(key=bytes, start=bytes)
     cdef _add_frame(self, list buffers, int opcode, data, Py_ssize_t size)

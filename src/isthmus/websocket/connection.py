@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 from enum import Enum
 
+from isthmus.websocket import buffers
 from isthmus.websocket.frames import (
     FrameReader,
     LocalError,
@@ -30,7 +31,7 @@ from isthmus.websocket.frames import (
     close_payload,
     header,
 )
-from isthmus.websocket.mask import Buffer, apply_mask, masked, masked_parts
+from isthmus.websocket.mask import Buffer, apply_mask, masked, masked_parts, masked_start
 
 
 class State(Enum):
@@ -123,17 +124,17 @@ class MaskKeys:
 
     def discard(self) -> None:
         """Forget the keys in stock: a forked process must not use those of its parent again."""
-        self._pool = b""
+        self._pool = bytearray()
         self._next = 0
 
     def take(self) -> bytes:
         """Return the next key, four bytes."""
         start = self._next
         if start >= len(self._pool):
-            self._pool = os.urandom(1024)
+            self._pool = bytearray(os.urandom(1024))
             start = 0
         self._next = start + 4
-        return self._pool[start : start + 4]
+        return buffers.cut(self._pool, start, 4)
 
 
 _keys = MaskKeys()
@@ -153,9 +154,9 @@ class Connection:
         "_control_paused",
         "_handler",
         "_maximum_frame_size",
-        "_may_send",
         "_pong",
         "_state",
+        "may_send",
         "reader",
     )
 
@@ -174,7 +175,7 @@ class Connection:
         self.reader = FrameReader(role, handler, self, maximum_message_size=maximum_message_size)
         self._maximum_frame_size = maximum_frame_size
         self._state = State.OPEN
-        self._may_send = True
+        self.may_send = True  # data: neither was our Close sent nor did the connection fail
         self._control_paused = False
         self._pong: bytes | None = None  # owed, while control frames are paused
 
@@ -182,11 +183,6 @@ class Connection:
     def state(self) -> State:
         """Where the connection is."""
         return self._state
-
-    @property
-    def may_send(self) -> bool:
-        """Whether data may be sent: neither was our Close sent nor did the connection fail."""
-        return self._may_send
 
     @property
     def text(self) -> bool:
@@ -210,7 +206,7 @@ class Connection:
         and changed in place, anything else is copied. Raises LocalError after `send_close`, `fail` or
         `transport_lost`.
         """
-        if not self._may_send:
+        if not self.may_send:
             self._move(Event.SEND)
         buffers: list[Buffer] = []
         size = len(data)
@@ -234,7 +230,7 @@ class Connection:
         unchanged until they are written; a client's are masked copies, with `key` where it is given. Raises
         LocalError as `send_data` does.
         """
-        if not self._may_send:
+        if not self.may_send:
             self._move(Event.SEND)
         size = 0
         for part in parts:
@@ -249,6 +245,19 @@ class Connection:
         if len(parts[0]) < _GATHER_BELOW:
             return [start + parts[0], *parts[1:]]
         return [start, *parts]
+
+    def send_gathered(self, buffer: bytearray, size: int, key: bytes | None = None) -> bytes:
+        """Return the frame that carries the first `size` bytes of `buffer`, copied, as one binary message.
+
+        `key` and what is raised are as for `send_message`.
+        """
+        if not self.may_send:
+            self._move(Event.SEND)
+        if not self._client:
+            return masked_start(header(_BINARY, size), buffer, size, UNMASKED)
+        if key is None:
+            key = _keys.take()
+        return masked_start(header(_BINARY, size, True, key), buffer, size, key)
 
     def send_text(self, text: str) -> list[Buffer]:
         """Return the buffers that carry `text` as one message in one frame; otherwise as `send_data`."""
@@ -276,7 +285,7 @@ class Connection:
 
     def fail(self, error: ProtocolError) -> bytes:
         """Give up because of `error`: return the Close frame that says so, empty if none may be sent."""
-        may_tell = self._may_send
+        may_tell = self.may_send
         self._move(Event.FAIL)
         self.reader.stop()
         if not may_tell:
@@ -305,7 +314,7 @@ class Connection:
 
     def ping_received(self, payload: bytes) -> None:
         """Answer a ping; called by the reader."""
-        if not self._may_send:
+        if not self.may_send:
             return
         if self._control_paused:
             self._pong = payload
@@ -350,6 +359,6 @@ class Connection:
             self._state = TRANSITIONS[self._state][event]
         except KeyError:
             raise LocalError(f"cannot {event.value} a WebSocket that is {self._state.value}") from None
-        self._may_send = Event.SEND in TRANSITIONS[self._state]
-        if not self._may_send:
+        self.may_send = Event.SEND in TRANSITIONS[self._state]
+        if not self.may_send:
             self._pong = None

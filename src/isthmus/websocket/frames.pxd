@@ -2,6 +2,7 @@
 cimport cython
 
 from isthmus.layer cimport Layer
+from isthmus.websocket cimport _buffers as buffers
 from isthmus.websocket cimport _octets as octets
 from isthmus.websocket._mask cimport apply_mask
 
@@ -10,8 +11,9 @@ cdef object Utf8Validator
 cdef int _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG
 cdef Py_ssize_t _MAXIMUM_HEADER
 cdef int _MAXIMUM_CONTROL
+cdef bytearray _space
 
-@cython.locals(first=int, mask_bit=int, start=bytes)
+@cython.locals(mask_bit=int, size=Py_ssize_t)
 cpdef bytes header(int opcode, unsigned long long length, bint fin=*, bytes mask_key=*)
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from isthmus.errors import WebSocketError
 from isthmus.layer import Layer
-from isthmus.websocket import octets
+from isthmus.websocket import buffers, octets
 from isthmus.websocket.mask import Buffer, apply_mask
 from isthmus.websocket.octets import Octets
 from isthmus.websocket.utf8 import Utf8Validator
@@ -112,6 +112,8 @@ _PONG = 10
 _MAXIMUM_HEADER = 14
 _MAXIMUM_CONTROL = 125  # RFC 6455 5.5
 
+_space = bytearray(_MAXIMUM_HEADER)  # for one header at a time
+
 _REGISTERED = frozenset(int(code) for code in CloseCode)
 
 
@@ -122,15 +124,23 @@ def may_be_sent(code: int) -> bool:
 
 def header(opcode: int, length: int, fin: bool = True, mask_key: bytes | None = None) -> bytes:
     """Return the header of a frame with `length` bytes of payload; a key makes it a masked frame."""
-    first = opcode | 0x80 if fin else opcode
     mask_bit = 0 if mask_key is None else 0x80
+    _space[0] = opcode | 0x80 if fin else opcode
     if length < 126:
-        start = bytes((first, mask_bit | length))
+        _space[1] = mask_bit | length
+        size = 2
     elif length < 65536:
-        start = bytes((first, mask_bit | 126, length >> 8, length & 0xFF))
+        buffers.put_number(_space, 2, length << 48)  # of which two bytes count
+        _space[1] = mask_bit | 126
+        size = 4
     else:
-        start = bytes((first, mask_bit | 127)) + length.to_bytes(8, "big")
-    return start if mask_key is None else start + mask_key
+        buffers.put_number(_space, 2, length)
+        _space[1] = mask_bit | 127
+        size = 10
+    if mask_key is not None:
+        buffers.put(_space, size, mask_key, 0, 4)
+        size += 4
+    return buffers.cut(_space, 0, size)
 
 
 def close_payload(code: int | None, reason: str = "") -> bytes:

@@ -1,7 +1,7 @@
 """Masking (RFC 6455 5.3): XOR of a payload with a four-byte key.
 
-`apply_mask`, `masked` and `masked_parts` are compiled (`_mask.pyx`) where the extension was built and are the
-plain functions below elsewhere; both do the same. ISTHMUS_PURE=1 in the environment forces the plain ones.
+The four functions are compiled (`_mask.pyx`) where the extension was built and are the plain ones below
+elsewhere; both do the same. ISTHMUS_PURE=1 in the environment forces the plain ones.
 """
 
 from __future__ import annotations
@@ -64,9 +64,20 @@ def plain_masked_parts(header: bytes, parts: Sequence[Buffer], key: bytes) -> by
     return plain_masked(header, b"".join(parts), key)
 
 
+def plain_masked_start(header: bytes, data: bytearray, size: int, key: bytes) -> bytes:
+    """Return `header` followed by the first `size` bytes of `data` masked with `key`; it stays as it is."""
+    if not 0 <= size <= len(data):
+        raise ValueError("there are not so many bytes")
+    start = data[:size]
+    if len(key) == 4 and not any(key):
+        return header + start
+    return plain_masked(header, start, key)
+
+
 apply_mask = plain_apply_mask
 masked = plain_masked
 masked_parts = plain_masked_parts
+masked_start = plain_masked_start
 if os.environ.get("ISTHMUS_PURE") != "1":
     try:
         from isthmus.websocket import _mask
@@ -76,5 +87,6 @@ if os.environ.get("ISTHMUS_PURE") != "1":
         apply_mask = _mask.apply_mask
         masked = _mask.masked
         masked_parts = _mask.masked_parts
+        masked_start = _mask.masked_start
 
 COMPILED = apply_mask is not plain_apply_mask

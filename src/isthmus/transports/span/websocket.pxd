@@ -2,6 +2,7 @@
 cimport cython
 
 from isthmus.span.carrier cimport Carrier
+from isthmus.span.message cimport Message
 from isthmus.span.session cimport Session
 from isthmus.transports.span.session cimport SessionDriver
 from isthmus.websocket.connection cimport Connection, Handler
@@ -38,5 +39,8 @@ cdef class CarrierWebSocket(Handler):
 
     cpdef output_ready(self)
 
-    @cython.locals(carrier=Carrier, session=Session, room=Py_ssize_t, waiting=Py_ssize_t, message=list, buffers=list)
+    @cython.locals(carrier=Carrier, session=Session, room=Py_ssize_t, waiting=Py_ssize_t, message=Message)
     cpdef flush(self)
+
+    @cython.locals(frame=bytes, buffers=list)
+    cdef _send(self, Message message)

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from isthmus.span.carrier import Carrier
+from isthmus.span.message import Message
 from isthmus.transports.base import Transport, peer_name
 from isthmus.transports.poller import poller_of
 from isthmus.transports.span.farewells import farewells_of
@@ -270,23 +271,33 @@ class CarrierWebSocket(Handler):
                     _keep_queue_short(self._below.info("socket"), NOT_SENT_BESIDE_FLOWS)
             self._filling = True
             try:
-                message = carrier.data_to_send(room if room > LEAST_MESSAGE else LEAST_MESSAGE, _monotonic())
+                message = carrier.message_to_send(
+                    room if room > LEAST_MESSAGE else LEAST_MESSAGE, _monotonic()
+                )
             finally:
                 self._filling = False
-            if not message or self._lost or not self._connection.may_send:
+            if message.size == 0 or self._lost or not self._connection.may_send:
                 break
-            buffers = self._connection.send_message(message, self._mask_key)
-            self._written += sum(map(len, buffers))
-            if len(buffers) == 1:
-                self._below.write(buffers[0])
-            else:
-                self._below.writelines(buffers)
+            self._send(message)
+            if carrier.drained:
+                break
         if self._close_with is not None:
             code, text = self._close_with
             self._close_with = None
             self.close(code, text)
         if self.driver is not None:
             self.driver.moved()
+
+    def _send(self, message: Message) -> None:
+        if message.is_gathered():
+            frame = self._connection.send_gathered(message.gathered, message.used, self._mask_key)
+            self._written += len(frame)
+            self._below.write(frame)
+        else:
+            buffers = self._connection.send_message(message.buffers(), self._mask_key)
+            for buffer in buffers:
+                self._written += len(buffer)
+            self._below.writelines(buffers)
 
     # --- ending
 
