@@ -59,4 +59,4 @@ def test_an_error_of_a_layer_goes_to_the_caller() -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        deliver(Failing(), memoryview(b""))  # type: ignore[arg-type]
+        deliver(Failing(), memoryview(b""))

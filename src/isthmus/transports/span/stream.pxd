@@ -1,11 +1,13 @@
 # The C types of stream.py, for Cython; stream.py itself is ordinary Python and runs without them.
 cimport cython
 
+from isthmus cimport layer
+from isthmus.layer cimport Layer
 from isthmus.span.session cimport Session
 from isthmus.span.stream cimport Stream
 
 
-cdef class SpanStream:
+cdef class SpanStream(Layer):
     cdef object _driver
     cdef Session _session
     cdef Stream _stream

@@ -18,7 +18,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from isthmus import layer
 from isthmus.errors import ConnectError, StreamReset
+from isthmus.layer import Layer
 from isthmus.span.frames import Code
 from isthmus.span.session import Session
 from isthmus.span.stream import Stream
@@ -43,7 +45,7 @@ _REASONS = {
 }
 
 
-class SpanStream:
+class SpanStream(Layer):
     """One stream over its session. `begin` gives it a receiver; until then it holds what comes."""
 
     __slots__ = (
@@ -103,7 +105,7 @@ class SpanStream:
         else:
             size = len(data)
             if self._receiver is not None:
-                self._receiver.data_received(data)  # type: ignore[arg-type]  # as its contract says
+                layer.deliver(self._receiver, data)  # type: ignore[arg-type]  # as its contract says
             self._session.consumed(self._stream, size)
 
     def end_input(self) -> None:

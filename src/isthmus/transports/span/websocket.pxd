@@ -1,20 +1,22 @@
 # The C types of websocket.py, for Cython; websocket.py itself is ordinary Python and runs without them.
 cimport cython
 
+from isthmus cimport layer
 from isthmus.span.carrier cimport Carrier
 from isthmus.span.message cimport Message
 from isthmus.span.session cimport Session
+from isthmus.transports.poller cimport BasePoller
 from isthmus.transports.span.session cimport SessionDriver
 from isthmus.websocket.connection cimport Connection, Handler
 
-cdef Py_ssize_t LEAST_MESSAGE, SMALL, LARGEST_OF_DATAGRAMS, NOT_SENT_BESIDE_FLOWS
+cdef Py_ssize_t LEAST_MESSAGE, SMALL, LARGEST_OF_DATAGRAMS, NOT_SENT_BESIDE_FLOWS, NOT_SENT_LOW_WATER
 
 
 cdef class CarrierWebSocket(Handler):
     cdef object _below
     cdef object _owner
     cdef object _loop
-    cdef object _poller
+    cdef BasePoller _poller
     cdef object _farewell
     cdef object _mask_key
     cdef object _close_with
@@ -23,6 +25,7 @@ cdef class CarrierWebSocket(Handler):
     cdef public SessionDriver driver
     cdef public str peer
     cdef Py_ssize_t _queued
+    cdef Py_ssize_t _low_water
     cdef Py_ssize_t _written
     cdef bint _blocked
     cdef bint _flush_asked
@@ -38,6 +41,8 @@ cdef class CarrierWebSocket(Handler):
     cpdef message_part(self, data, Py_ssize_t start, Py_ssize_t size, bint final)
 
     cpdef output_ready(self)
+    cpdef round_over(self)
+    cdef _follow_frames(self, Py_ssize_t size)
 
     @cython.locals(carrier=Carrier, session=Session, room=Py_ssize_t, waiting=Py_ssize_t, message=Message)
     cpdef flush(self)

@@ -16,6 +16,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from isthmus import layer
 from isthmus.span.carrier import Carrier
 from isthmus.span.message import Message
 from isthmus.transports.base import Transport, peer_name
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NOT_SENT_LOW_WATER = 128 * 1024
-"""Bytes the kernel may hold that it has not sent yet (TCP_NOTSENT_LOWAT, tcp(7))."""
+"""Bytes the kernel may hold that it has not sent yet (TCP_NOTSENT_LOWAT, tcp(7)). As many as a frame, if that
+is more: what goes in 10 ms is no queue, and to cut it into smaller pieces costs time.
+"""
 WRITE_LIMIT = 16 * 1024
 """Bytes the connection may hold that the kernel has not taken, before it says that it is full."""
 NOT_SENT_BESIDE_FLOWS = 32 * 1024
@@ -76,6 +79,7 @@ class CarrierWebSocket(Handler):
         "_fresh",
         "_loop",
         "_lost",
+        "_low_water",
         "_mask_key",
         "_owner",
         "_poller",
@@ -105,6 +109,7 @@ class CarrierWebSocket(Handler):
         self._mask_key: bytes | None = None  # None: a fresh one for each message
         self._blocked = False  # the connection has enough
         self._fresh = False  # datagrams have gone on it
+        self._low_water = 0  # what the kernel may hold
         self._flush_asked = False
         self._filling = False  # the carrier is asked for a message
         self._close_with: tuple[int, str] | None = None  # what to close with, once that is sent
@@ -119,7 +124,7 @@ class CarrierWebSocket(Handler):
         self.peer = peer_name(self._below.info("peername"))
         self._below.set_receiver(self)
         self._below.set_write_limit(WRITE_LIMIT)
-        _keep_queue_short(self._below.info("socket"))
+        self._set_low_water(NOT_SENT_LOW_WATER)
         self._below.resume_reading()
         if rest:
             self.data_received(memoryview(rest))
@@ -221,7 +226,7 @@ class CarrierWebSocket(Handler):
     def output_ready(self) -> None:
         if not self._flush_asked and not self._lost:
             self._flush_asked = True
-            self._poller.after_round(self.flush)
+            self._poller.tell_after_round(self)
 
     def output_now(self) -> None:
         if not self._blocked and not self._filling:
@@ -254,12 +259,17 @@ class CarrierWebSocket(Handler):
 
     # --- sending
 
+    def round_over(self) -> None:
+        self.flush()
+
     def flush(self) -> None:
         """Send what the carrier has, until it has nothing or the connection has enough."""
         self._flush_asked = False
         carrier = self.carrier
         if carrier is None or self._lost:
             return
+        if not self._fresh:
+            self._follow_frames(carrier.pacing.frame_size)
         while not self._blocked:
             room = carrier.pacing.frame_size + SMALL
             session = carrier.session
@@ -268,7 +278,7 @@ class CarrierWebSocket(Handler):
                 room = max(room, min(waiting, LARGEST_OF_DATAGRAMS))
                 if not self._fresh:
                     self._fresh = True
-                    _keep_queue_short(self._below.info("socket"), NOT_SENT_BESIDE_FLOWS)
+                    self._set_low_water(NOT_SENT_BESIDE_FLOWS)
             self._filling = True
             try:
                 message = carrier.message_to_send(
@@ -292,12 +302,23 @@ class CarrierWebSocket(Handler):
         if message.is_gathered():
             frame = self._connection.send_gathered(message.gathered, message.used, self._mask_key)
             self._written += len(frame)
-            self._below.write(frame)
+            layer.send(self._below, frame)
         else:
             buffers = self._connection.send_message(message.buffers(), self._mask_key)
             for buffer in buffers:
                 self._written += len(buffer)
             self._below.writelines(buffers)
+
+    def _follow_frames(self, size: int) -> None:
+        """Have the kernel's queue hold a frame of `size` bytes, but not much more."""
+        if size < NOT_SENT_LOW_WATER:
+            size = NOT_SENT_LOW_WATER
+        if size > self._low_water or size * 2 <= self._low_water:
+            self._set_low_water(size)
+
+    def _set_low_water(self, size: int) -> None:
+        self._low_water = size
+        _keep_queue_short(self._below.info("socket"), size)
 
     # --- ending
 
