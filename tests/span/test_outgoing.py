@@ -34,6 +34,32 @@ def test_a_message_is_about_as_large_as_the_budget(budget: int) -> None:
     assert 200_000 < total < 202_000
 
 
+def test_a_carrier_says_whether_there_is_more() -> None:
+    _, line = serving(1, 10_000)
+    said = []
+    for _ in range(3):
+        size = line.carrier.message_to_send(4_112, 0.0).size
+        said.append((size, line.carrier.drained))
+    assert said == [(4_112, False), (4_112, False), (10_000 - 2 * 4_096 + 16, True)]
+    assert line.carrier.data_to_send(4_112, 0.0) == []
+
+
+def test_a_message_within_another_is_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is told that a stream has ended may end a session, whose carriers then send their last."""
+    server, line = serving(2, 3)
+    _, other = serving(1, 100)
+    server.session.write_eof(server.session.streams[1])
+    line.hear()
+    line.say(f.fin(1, 0), f.ack(1, 4, 1 << 20))
+    server.session.write(server.session.streams[3], b"behind")
+    within: list[bytes] = []
+    monkeypatch.setattr(
+        server.log, "closed", lambda _: within.extend(map(bytes, other.carrier.data_to_send(1 << 20, 0.0)))
+    )
+    assert [frame[:2] for frame in line.hear()] == [(Type.ACK, 1), (Type.DATA, 3)]
+    assert within == [f.data_header(1, 0, 100) + bytes(100)]
+
+
 def test_state_goes_before_data_and_answers_before_state() -> None:
     _, line = serving(1, 100)
     line.say(f.open_stream(3, 9), f.open_stream(5, 9), f.reset(5, 0), f.ping(bytes(8)))
