@@ -9,7 +9,7 @@ from isthmus.transports.poller cimport BasePoller
 from isthmus.transports.span.session cimport SessionDriver
 from isthmus.websocket.connection cimport Connection, Handler
 
-cdef Py_ssize_t LEAST_MESSAGE, SMALL, LARGEST_OF_DATAGRAMS, NOT_SENT_BESIDE_FLOWS, NOT_SENT_LOW_WATER
+cdef Py_ssize_t LEAST_MESSAGE, SMALL, LARGEST_OF_DATAGRAMS, NOT_SENT_BESIDE_FLOWS, _LEAST_QUEUE
 
 
 cdef class CarrierWebSocket(Handler):

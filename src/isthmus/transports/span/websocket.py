@@ -35,6 +35,7 @@ NOT_SENT_LOW_WATER = 128 * 1024
 """Bytes the kernel may hold that it has not sent yet (TCP_NOTSENT_LOWAT, tcp(7)). As many as a frame, if that
 is more: what goes in 10 ms is no queue, and to cut it into smaller pieces costs time.
 """
+_LEAST_QUEUE = NOT_SENT_LOW_WATER  # for the inner loop, where it is an integer of C
 WRITE_LIMIT = 16 * 1024
 """Bytes the connection may hold that the kernel has not taken, before it says that it is full."""
 NOT_SENT_BESIDE_FLOWS = 32 * 1024
@@ -311,8 +312,8 @@ class CarrierWebSocket(Handler):
 
     def _follow_frames(self, size: int) -> None:
         """Have the kernel's queue hold a frame of `size` bytes, but not much more."""
-        if size < NOT_SENT_LOW_WATER:
-            size = NOT_SENT_LOW_WATER
+        if size < _LEAST_QUEUE:
+            size = _LEAST_QUEUE
         if size > self._low_water or size * 2 <= self._low_water:
             self._set_low_water(size)
 
