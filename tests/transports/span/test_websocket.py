@@ -345,6 +345,21 @@ def test_the_kernels_queue_is_kept_short(caplog: pytest.LogCaptureFixture) -> No
     assert "cannot be kept short" in caplog.text
 
 
+def test_the_kernels_queue_holds_a_frame(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(module, "_keep_queue_short", lambda _, size: sizes.append(size))
+    scene = Scene(world)
+    client, _ = scene.pair()
+    _, websocket = carrier_of(scene)
+    assert websocket.carrier is not None
+    began = len(sizes)
+    for frame in (16 * 1024, 300_000, 290_000, 160_000, 150_000, 1_000):
+        websocket.carrier.pacing.frame_size = frame
+        client.call("write", TEN)
+        world.clock.run()
+    assert sizes[began:] == [300_000, 150_000], "larger at once, smaller only by half"
+
+
 def test_where_there_is_no_such_queue_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     module._keep_queue_short(None)
     left, right = socket.socketpair()
