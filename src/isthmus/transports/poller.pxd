@@ -15,6 +15,7 @@ cdef class BasePoller:
     cdef int _large
     cdef int _large_before
 
+    cpdef double now(self) except -1
     cpdef int large_read(self) except -1
     cpdef after_round(self, callback)
     cpdef tell_after_round(self, Layer layer)
@@ -34,7 +35,6 @@ cdef class EpollPoller(BasePoller):
     cpdef forget(self, int descriptor)
     cpdef watcher(self, int descriptor)
     cpdef poll(self, double seconds)
-    cpdef double now(self) except -1
     cpdef _ready(self)
 
 

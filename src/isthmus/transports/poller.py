@@ -9,6 +9,7 @@ first error. Where there is no epoll the loop's own methods serve, with the same
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -56,6 +57,9 @@ class Poller(Protocol):
     def tell_after_round(self, layer: Layer) -> None:
         """The same for what happens with every message: call `layer.round_over`."""
 
+    def now(self) -> float:
+        """Return what `time.monotonic` does."""
+
     def large_read(self) -> int:
         """Count a large read of this round; return how many there were in the last, at least 1.
 
@@ -89,6 +93,9 @@ class BasePoller:
     def _ask_for_end(self) -> None:
         self._ending = True
         self._loop.call_soon(self.end_round)
+
+    def now(self) -> float:
+        return time.monotonic()
 
     def large_read(self) -> int:
         self._large += 1
@@ -173,7 +180,6 @@ class EpollPoller(BasePoller):
         self._epoll.tell(seconds, self._watchers, self._fresh, self._fail)
 
     def now(self) -> float:
-        """Return what `time.monotonic` does."""
         return self._epoll.now()
 
     def close(self) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from isthmus import layer
@@ -46,8 +45,6 @@ LARGEST_OF_DATAGRAMS = 64 * 1024
 SMALL = 1_024
 FAREWELL_SECONDS = 5.0
 """How long a carrier that is closed in order may take until it is cut."""
-
-_monotonic = time.monotonic
 
 
 class CarrierOwner(Protocol):
@@ -185,7 +182,7 @@ class CarrierWebSocket(Handler):
         self._blocked = False
         self._connection.resume_control()
         if self.carrier is not None and not self._lost:
-            self.carrier.alive(_monotonic())
+            self.carrier.alive(self._poller.now())
             self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -205,9 +202,9 @@ class CarrierWebSocket(Handler):
             return
         self.heard = True
         if self._connection.reader.text:
-            carrier.text_received(_monotonic())
+            carrier.text_received(self._poller.now())
         else:
-            carrier.receive(data, final, _monotonic(), start, size)
+            carrier.receive(data, final, self._poller.now(), start, size)
 
     def pong_received(self, payload: bytes) -> None:
         """Span has pings of its own."""
@@ -283,7 +280,7 @@ class CarrierWebSocket(Handler):
             self._filling = True
             try:
                 message = carrier.message_to_send(
-                    room if room > LEAST_MESSAGE else LEAST_MESSAGE, _monotonic()
+                    room if room > LEAST_MESSAGE else LEAST_MESSAGE, self._poller.now()
                 )
             finally:
                 self._filling = False
@@ -345,7 +342,7 @@ class CarrierWebSocket(Handler):
         self._lost = True
         carrier = self.carrier
         if carrier is not None:
-            carrier.lost(_monotonic())
+            carrier.lost(self._poller.now())
         self._owner.carrier_lost(self, reason)
 
     def abort(self) -> None:
