@@ -33,9 +33,9 @@ logging.getLogger("aiofastnet").setLevel(logging.CRITICAL)
 
 CLOSE_SECONDS = 30.0
 """How long a connection that is closed may take to send what is unsent and to see the other side's end."""
-_SOCKET_BUFFER = 16 * (RECORD + 64)
+_SOCKET_BUFFER = 12 * (RECORD + 64)
 """Bytes; aiofastnet holds one for each direction of each connection. Only what is used of it takes memory, so
-a connection that moves little has no more than with a quarter of it; much takes fewer system calls.
+a connection that moves little has no more than with a third of it; much takes fewer system calls.
 """
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
