@@ -3,26 +3,15 @@
 `transports.base` says what a layer does, and any class may do it. One that is compiled and derives from
 `Layer`, be it as a `websocket.frames.MessageSink`, is called for each piece of data and each event by a C
 call: to look a method up by its name and to hand its arguments over costs more than most of these methods do.
-`deliver` and `send` are for the layer below and the one above, who do not know what kind they have.
+The functions are for the layer below and the one above, who do not know what kind they have.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-
-class Receives(Protocol):
-    """Who takes bytes: see `base.Receiver`."""
-
-    def data_received(self, data: memoryview) -> None:
-        """Bytes came."""
-
-
-class Writes(Protocol):
-    """Who sends bytes: see `base.Transport`."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send."""
+if TYPE_CHECKING:
+    from isthmus.transports.base import Receiver, Transport
 
 
 class Layer:
@@ -38,16 +27,51 @@ class Layer:
         """All that was ready has been handled: see `Poller.tell_after_round`."""
         raise NotImplementedError
 
+    # The rest is what `base.Receiver` and `base.Transport` say.
+
+    def connection_made(self, transport: Transport) -> None:
+        """The layer below is ready."""
+        raise NotImplementedError
+
     def data_received(self, data: memoryview) -> None:
-        """Bytes came: see `base.Receiver`."""
+        """Bytes came."""
+        raise NotImplementedError
+
+    def eof_received(self) -> None:
+        """No more bytes come."""
+        raise NotImplementedError
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is over."""
+        raise NotImplementedError
+
+    def pause_reading(self) -> None:
+        """Deliver nothing."""
+        raise NotImplementedError
+
+    def resume_reading(self) -> None:
+        """Deliver again."""
+        raise NotImplementedError
+
+    def write_eof(self) -> None:
+        """Send the end of our direction."""
         raise NotImplementedError
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send: see `base.Transport`."""
+        """Send."""
         raise NotImplementedError
 
 
-def deliver(receiver: Receives, data: memoryview) -> None:
+def made(receiver: Receiver | Layer, transport: Transport) -> None:
+    """Call `receiver.connection_made`."""
+    if isinstance(receiver, Layer):
+        layer: Layer = receiver
+        layer.connection_made(transport)
+    else:
+        receiver.connection_made(transport)
+
+
+def deliver(receiver: Receiver | Layer, data: memoryview) -> None:
     """Call `receiver.data_received`."""
     if isinstance(receiver, Layer):
         layer: Layer = receiver
@@ -56,10 +80,55 @@ def deliver(receiver: Receives, data: memoryview) -> None:
         receiver.data_received(data)
 
 
-def send(transport: Writes, data: bytes | bytearray | memoryview) -> None:
+def ended(receiver: Receiver | Layer) -> None:
+    """Call `receiver.eof_received`."""
+    if isinstance(receiver, Layer):
+        layer: Layer = receiver
+        layer.eof_received()
+    else:
+        receiver.eof_received()
+
+
+def lost(receiver: Receiver | Layer, error: Exception | None) -> None:
+    """Call `receiver.connection_lost`."""
+    if isinstance(receiver, Layer):
+        layer: Layer = receiver
+        layer.connection_lost(error)
+    else:
+        receiver.connection_lost(error)
+
+
+def pause(transport: Transport | Layer) -> None:
+    """Call `transport.pause_reading`."""
+    if isinstance(transport, Layer):
+        layer: Layer = transport
+        layer.pause_reading()
+    else:
+        transport.pause_reading()
+
+
+def resume(transport: Transport | Layer) -> None:
+    """Call `transport.resume_reading`."""
+    if isinstance(transport, Layer):
+        layer: Layer = transport
+        layer.resume_reading()
+    else:
+        transport.resume_reading()
+
+
+def send(transport: Transport | Layer, data: bytes | bytearray | memoryview) -> None:
     """Call `transport.write`."""
     if isinstance(transport, Layer):
         layer: Layer = transport
         layer.write(data)
     else:
         transport.write(data)
+
+
+def end(transport: Transport | Layer) -> None:
+    """Call `transport.write_eof`."""
+    if isinstance(transport, Layer):
+        layer: Layer = transport
+        layer.write_eof()
+    else:
+        transport.write_eof()

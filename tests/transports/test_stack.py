@@ -23,6 +23,7 @@ from tests.transports.loops import (
 from isthmus.config.model import ConnectOptions, GatewayOptions
 from isthmus.errors import ConnectError
 from isthmus.transports import stack, stdio
+from isthmus.transports.socket_connect import SocketConnector
 from isthmus.transports.span.connect import SpanConnector
 from isthmus.transports.span.limits import Budgets
 from isthmus.transports.tls import Kind
@@ -176,8 +177,8 @@ async def test_the_table_of_connectors() -> None:
 
     options = ConnectOptions()
     table: dict[str, tuple[type, bool]] = {
-        "tcp://h:1": (stack.SocketConnector, False),
-        "unix:///s": (stack.SocketConnector, False),
+        "tcp://h:1": (SocketConnector, False),
+        "unix:///s": (SocketConnector, False),
         "ssl://h:1": (stack.TlsConnector, True),
         "tls://h:1": (stack.TlsConnector, True),
         "ws://h/": (SpanConnector, False),

@@ -15,7 +15,7 @@ from isthmus.transports.base import Connector
 from isthmus.transports.credentials import fields_of
 from isthmus.transports.door import Door
 from isthmus.transports.outgoing import through
-from isthmus.transports.stack import SocketConnector
+from isthmus.transports.socket_connect import SocketConnector
 from isthmus.transports.tls_over import TlsOverConnector
 from isthmus.uri import Address
 

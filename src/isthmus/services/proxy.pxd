@@ -1,4 +1,5 @@
 # The C types of proxy.py, for Cython; proxy.py itself is ordinary Python and runs without them.
+from isthmus cimport access
 from isthmus.services.relay cimport Half, Relay
 
 
@@ -13,6 +14,7 @@ cdef class ProxyRelay(Relay):
     cdef bint _refused
 
     cpdef begin(self, incoming)
+    cdef _connect(self, str origin, bint early)
 
 
 cdef class PreparedRelay(ProxyRelay):

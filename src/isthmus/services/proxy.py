@@ -158,9 +158,9 @@ class ProxyRelay(Relay):
             return
         self._incoming = incoming
         incoming.gone = self._client_gone
-        self.connect(origin=incoming.peer, early=incoming.early and self.service.recovery is None)
+        self._connect(incoming.peer, incoming.early and self.service.recovery is None)
 
-    def connect(self, *, origin: str = "", early: bool = False) -> None:
+    def _connect(self, origin: str, early: bool) -> None:
         """Begin to reach the destination."""
         self._dial = self.service.connector.connect(self.connected, self._failed, origin=origin, early=early)
 
@@ -233,7 +233,7 @@ class ProxyRelay(Relay):
 
     def _connect_if_needed(self) -> None:
         if not self.accepted.lost:
-            self.connect(origin=self._origin)
+            self._connect(self._origin, False)
 
     def _warn(self, error: ConnectError) -> None:
         log.warning("%s: %s%s", self.service.name, error, f" ({error.hint})" if error.hint else "")
@@ -342,7 +342,7 @@ class PreparedRelay(ProxyRelay):
     def prepare(self) -> None:
         """Connect, and wait for a client."""
         self.connected.first_event = self._event_while_waiting
-        self.connect()
+        self._connect("", False)
 
     def first_made(self, half: Half) -> None:
         ProxyRelay.first_made(self, half)

@@ -1,9 +1,13 @@
 # The C types of relay.py, for Cython; relay.py itself is ordinary Python and runs without them.
+cimport cython
+
 from isthmus cimport layer
 from isthmus.layer cimport Layer
 
 
 cdef class Relay
+
+cdef Relay _OVER
 
 
 cdef class Half(Layer):
@@ -20,10 +24,12 @@ cdef class Half(Layer):
     cpdef connection_made(self, transport)
     cpdef data_received(self, data)
     cpdef eof_received(self)
+    @cython.locals(relay=Relay)
+    cpdef connection_lost(self, error)
     cpdef pause_writing(self)
     cpdef resume_writing(self)
-    cpdef connection_lost(self, error)
     cpdef flush(self)
+    cpdef leave(self)
     cpdef _hold(self)
     cpdef _tell_first_event(self)
 
@@ -46,3 +52,6 @@ cdef class Relay:
     cpdef close(self)
     cpdef abort(self)
     cpdef finish_if_over(self)
+
+
+cdef _read_for(source, target)

@@ -71,18 +71,19 @@ class Half(Layer):
         self.blocked = True
         source = self.other.transport
         if source is not None:
-            source.pause_reading()
+            layer.pause(source)
 
     def resume_writing(self) -> None:
         self.blocked = False
         source = self.other.transport
         if source is not None and self.relay.joined:
-            source.resume_reading()
+            layer.resume(source)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
         self.transport = None
-        self.relay.half_lost(self, error)
+        relay = self.relay  # which this half may leave meanwhile
+        relay.half_lost(self, error)
         self._tell_first_event()
 
     def flush(self) -> None:
@@ -95,9 +96,14 @@ class Half(Layer):
         if self.ended:
             self.relay.half_ended(self)
 
+    def leave(self) -> None:
+        """Have nothing to do with the relay any more, which is over."""
+        self.relay = _OVER
+        self.other = _OVER.accepted
+
     def _hold(self) -> None:
         if self.transport is not None:
-            self.transport.pause_reading()
+            layer.pause(self.transport)
         self._tell_first_event()
 
     def _tell_first_event(self) -> None:
@@ -139,11 +145,11 @@ class Relay:
         transport = half.transport
         if half.other.transport is None:
             if transport is not None and half.first_event is None:
-                transport.pause_reading()
+                layer.pause(transport)
             self.first_made(half)
             return
         if transport is not None:
-            transport.pause_reading()
+            layer.pause(transport)
         self.joined = True
         _read_for(half.transport, half.other.transport)
         _read_for(half.other.transport, half.transport)
@@ -155,7 +161,7 @@ class Relay:
     def _resume(self, half: Half) -> None:
         transport = half.transport
         if transport is not None and not half.other.blocked and not self.closing:
-            transport.resume_reading()
+            layer.resume(transport)
 
     def half_ended(self, half: Half) -> None:
         """One direction is complete; when both are, so is the relay."""
@@ -163,7 +169,7 @@ class Relay:
         if half.other.ended:
             self.close()
         elif target is not None:
-            target.write_eof()
+            layer.end(target)
 
     def half_lost(self, half: Half, error: Exception | None) -> None:
         """A connection is over: in order only if we had asked for it."""
@@ -193,6 +199,13 @@ class Relay:
         if not self.over and self.accepted.transport is None and self.connected.transport is None:
             self.over = True
             self.finished()
+            # Not before the garbage collector finds them are they freed that refer to each other.
+            self.accepted.leave()
+            self.connected.leave()
+
+
+_OVER = Relay(0)
+"""Where halves belong whose relay is over: nothing happens to it."""
 
 
 def _read_for(source: Transport | None, target: Transport | None) -> None:

@@ -12,6 +12,7 @@ from isthmus.span.scheduler cimport Scheduler
 from isthmus.span.session cimport Session
 
 cdef object _HANDSHAKE, _EXCHANGE, _LIVE, _CLOSED
+cdef int _PING, _PONG, _ARRIVED
 cdef Message _message
 cdef double _NEVER, _ROUND_TRIP_EVERY, _LEAST_STALL, _ANSWER_WITHIN
 cdef Py_ssize_t _DATA_HEADER, LEAST_DATA
@@ -72,12 +73,14 @@ cdef class Carrier(FrameSink):
     cpdef datagram_received(self, unsigned int flow, bytes data)
     cpdef frame_received(self, int kind, unsigned int stream, bytes payload)
 
+    cpdef answer(self, long long stream, bytes frame)
     cpdef ping_if_due(self, double now)
 
     @cython.locals(pacing=Pacing, since=double)
     cpdef double stalls_at(self)
     cpdef double next_deadline(self, double handshake_timeout, double ping_deadline)
 
+    cpdef bint exchanges(self)
     cpdef bint is_live(self)
     cpdef bint good_for_flows(self)
 

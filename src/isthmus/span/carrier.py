@@ -49,6 +49,10 @@ _HANDSHAKE = Phase.HANDSHAKE
 _EXCHANGE = Phase.EXCHANGE
 _LIVE = Phase.LIVE
 _CLOSED = Phase.CLOSED
+# And plain integers.
+_PING = int(Type.PING)
+_PONG = int(Type.PONG)
+_ARRIVED = int(Type.ARRIVED)
 
 
 _message = Message(0)
@@ -356,13 +360,13 @@ class Carrier(FrameSink):
             self.handshake.frame_received(kind, payload)
             return
         assert self.session is not None
-        if kind == Type.PING:
+        if kind == _PING:
             self.session.counters.pings_received += 1
             self.pong = payload
             self.wake()
-        elif kind == Type.PONG:
+        elif kind == _PONG:
             self._pong_received(payload)
-        elif kind == Type.ARRIVED:
+        elif kind == _ARRIVED:
             if not self.pacing.arrived(int.from_bytes(payload, "big"), self.now):
                 raise wrong("ARRIVED of what was not sent")
             self._moved()
@@ -435,6 +439,10 @@ class Carrier(FrameSink):
         else:
             return _NEVER
         return since + max(_LEAST_STALL, 2 * pacing.smoothed) + _ANSWER_WITHIN
+
+    def exchanges(self) -> bool:
+        """Whether the peer's STATE is still to come."""
+        return self.phase is _EXCHANGE
 
     def is_live(self) -> bool:
         """Whether everything may go here."""

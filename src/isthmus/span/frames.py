@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from isthmus.errors import SpanError
-from isthmus.websocket import buffers
+from isthmus.websocket import buffers, octets
 
 SUBPROTOCOL = "span.isthmus.v1"
 SEALED_SUBPROTOCOL = "sealed.span.isthmus.v1"
@@ -143,7 +143,14 @@ STATE_LAST = 1
 _MAXIMUM_CONTROL = 4_096 - HEADER_SIZE
 _LONGEST = 0xFFFFFF
 
+# As plain integers: to look up an IntEnum costs more than to write a frame.
+_OPEN = 0x10
+_OPENED = 0x11
 _DATA = 0x12
+_FIN = 0x13
+_RESET = 0x14
+_CLOSED = 0x16
+_ORIGIN = 0x01  # a field of OPEN and FLOW
 _ACK = 0x1500001000000000  # with its length
 _OPTIONAL = 0x80
 
@@ -185,7 +192,7 @@ _ENTRY = struct.Struct(">IBQQ")
 # --- writing ----------------------------------------------------------------------------------------------
 
 
-_space = bytearray(24)  # for one header, or one ACK, at a time
+_space = bytearray(96)  # for one frame at a time, of a few numbers or with an origin
 
 
 def header(kind: int, stream: int, length: int) -> bytes:
@@ -212,6 +219,13 @@ def ack(stream: int, received: int, limit: int) -> bytes:
     buffers.put_number(_space, 8, received)
     buffers.put_number(_space, 16, limit)
     return buffers.cut(_space, 0, 24)
+
+
+def _with_number(kind: int, stream: int, number: int) -> bytes:
+    """Return a frame whose payload is one number."""
+    buffers.put_number(_space, 0, kind << 56 | 8 << 32 | stream)
+    buffers.put_number(_space, 8, number)
+    return buffers.cut(_space, 0, 16)
 
 
 def frame(kind: int, stream: int = 0, payload: bytes = b"") -> bytes:
@@ -257,28 +271,35 @@ def refused(code: int, retry_after: int = 0, text: str = "") -> bytes:
 
 def open_stream(stream: int, limit: int, origin: str = "") -> bytes:
     """Return OPEN; `origin` is the original client's address, cut to 64 bytes, or empty."""
-    fields = _field(0x01, _cut(origin, MAXIMUM_ORIGIN)) if origin else b""
-    return frame(Type.OPEN, stream, limit.to_bytes(8, "big") + fields)
+    if not origin:
+        return _with_number(_OPEN, stream, limit)
+    told = _cut(origin, MAXIMUM_ORIGIN)
+    size = len(told)
+    buffers.put_number(_space, 0, _OPEN << 56 | (size + 11) << 32 | stream)
+    buffers.put_number(_space, 8, limit)
+    buffers.put_number(_space, 16, _ORIGIN << 56 | size << 40)  # the field has three bytes before its value
+    buffers.put(_space, 19, told, 0, size)
+    return buffers.cut(_space, 0, size + 19)
 
 
 def opened(stream: int, limit: int) -> bytes:
     """Return OPENED."""
-    return frame(Type.OPENED, stream, limit.to_bytes(8, "big"))
+    return _with_number(_OPENED, stream, limit)
 
 
 def fin(stream: int, final: int) -> bytes:
     """Return FIN."""
-    return frame(Type.FIN, stream, final.to_bytes(8, "big"))
+    return _with_number(_FIN, stream, final)
 
 
 def reset(stream: int, code: int, text: str = "") -> bytes:
     """Return RESET. A text that is too long is cut."""
-    return frame(Type.RESET, stream, code.to_bytes(2, "big") + _cut(text))
+    return frame(_RESET, stream, code.to_bytes(2, "big") + _cut(text))
 
 
 def closed(stream: int) -> bytes:
     """Return CLOSED."""
-    return header(Type.CLOSED, stream, 0)
+    return header(_CLOSED, stream, 0)
 
 
 def flow_header(flow: int, origin: str, length: int) -> bytes:
@@ -338,7 +359,10 @@ def _field(number: int, value: bytes) -> bytes:
 
 
 def _cut(text: str, maximum: int = MAXIMUM_TEXT) -> bytes:
-    return text.encode(errors="replace")[:maximum].decode(errors="ignore").encode()
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= maximum:
+        return encoded
+    return encoded[:maximum].decode(errors="ignore").encode()
 
 
 # --- what payloads say ------------------------------------------------------------------------------------
@@ -387,8 +411,14 @@ def parse_refused(payload: bytes) -> tuple[int, int, str]:
 
 def parse_open(payload: bytes) -> tuple[int, str]:
     """Return limit and origin of an OPEN; raises SpanError."""
-    fields = _parse_fields(payload[8:], {0x01: (0, MAXIMUM_ORIGIN)})
-    return int.from_bytes(payload[:8], "big"), _text(fields.get(0x01, b""))
+    limit = octets.uint64(payload, 0)
+    size = len(payload) - 11
+    if size == -3:
+        return limit, ""
+    if 0 <= size <= MAXIMUM_ORIGIN and octets.uint64(payload, 3) & 0xFFFFFF == _ORIGIN << 16 | size:
+        return limit, _text(octets.copied(payload, 11, size))  # it is the only field
+    fields = _parse_fields(payload[8:], {_ORIGIN: (0, MAXIMUM_ORIGIN)})
+    return limit, _text(fields.get(_ORIGIN, b""))
 
 
 def parse_reset(payload: bytes) -> tuple[int, str]:

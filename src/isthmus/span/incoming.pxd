@@ -7,6 +7,7 @@ from isthmus.span.receive_side cimport ReceiveSide
 from isthmus.span.send_side cimport SendSide
 from isthmus.span.session cimport Session
 from isthmus.span.stream cimport Stream
+from isthmus.websocket cimport _octets as octets
 
 cdef int _STATE, _OPEN, _OPENED, _FIN, _RESET, _CLOSED, _FLOW, _FLOWING, _ENDED, _GOAWAY
 cdef int NEEDS_ACK, NEEDS_OPENED
@@ -38,7 +39,15 @@ cpdef acknowledge(Session session, Stream stream, unsigned long long received, u
 @cython.locals(stream=Stream)
 cpdef frame_received(Session session, Carrier carrier, int kind, unsigned int stream_id, bytes payload)
 
-@cython.locals(stream=Stream)
+cpdef opened(Session session, Stream stream, unsigned long long limit)
+
+@cython.locals(send=SendSide)
+cpdef ended_by_peer(Session session, Stream stream)
+
+@cython.locals(stream=Stream, limit="unsigned long long", origin=str)
 cdef _open_received(Session session, Carrier carrier, unsigned int stream_id, bytes payload)
 
 cdef _received_all(Session session, Stream stream)
+
+@cython.locals(ours=bint)
+cdef _forgotten(Session session, Carrier carrier, unsigned int stream_id, bint answered)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from isthmus.span import frames, resume
 from isthmus.span.frames import Code, Scope, Type, wrong
 from isthmus.span.stream import NEEDS_ACK, NEEDS_OPENED, Stream
+from isthmus.websocket import octets
 
 if TYPE_CHECKING:
     from isthmus.span.carrier import Carrier
     from isthmus.span.session import Session
-
-_EXCHANGE = 1
 
 # As plain integers: to look up and compare an IntEnum costs more than the rest of the way to a stream.
 _STATE = int(Type.STATE)
@@ -33,7 +32,7 @@ def data_received(
     """Deliver what is in order now of `size` bytes of `data` from `start`; owe an acknowledgement."""
     stream = session.streams.get(stream_id)
     if stream is None:
-        _forgotten(session, carrier, stream_id, answered=True)
+        _forgotten(session, carrier, stream_id, True)
         return
     stream.answer_slot = carrier.slot
     if stream.over:
@@ -60,7 +59,7 @@ def ack_received(session: Session, carrier: Carrier, stream_id: int, received: i
     """Forget what is acknowledged, and go on up to the new limit."""
     stream = session.streams.get(stream_id)
     if stream is None:
-        _forgotten(session, carrier, stream_id, answered=False)
+        _forgotten(session, carrier, stream_id, False)
     elif not stream.resetting:
         acknowledge(session, stream, received, limit)
 
@@ -89,7 +88,7 @@ def frame_received(session: Session, carrier: Carrier, kind: int, stream_id: int
     if kind == _STATE:
         resume.state_received(session, carrier, payload)
         return
-    if carrier.phase == _EXCHANGE:
+    if carrier.exchanges():
         raise wrong(f"a frame of type {kind:#x} before STATE")
     if kind == _GOAWAY:
         _goaway_received(session, carrier, payload)
@@ -99,7 +98,7 @@ def frame_received(session: Session, carrier: Carrier, kind: int, stream_id: int
     if kind == _OPEN:
         _open_received(session, carrier, stream_id, payload)
         return
-    if kind in (_FLOW, _FLOWING, _ENDED):
+    if _FLOW <= kind <= _ENDED:
         session.flows.frame_received(carrier, kind, stream_id, payload)
         return
     stream = session.streams.get(stream_id)
@@ -107,20 +106,20 @@ def frame_received(session: Session, carrier: Carrier, kind: int, stream_id: int
         code, text = frames.parse_reset(payload)
         _reset_received(session, carrier, stream_id, stream, code, text)
     elif stream is None:
-        _forgotten(session, carrier, stream_id, answered=kind != _CLOSED)
+        _forgotten(session, carrier, stream_id, kind != _CLOSED)
     elif kind == _CLOSED:
         ended_by_peer(session, stream)
     elif kind == _FIN:
         stream.answer_slot = carrier.slot
         if not stream.over:
-            stream.receive.finish(int.from_bytes(payload, "big"))
+            stream.receive.finish(octets.uint64(payload, 0))
             session.outbox.owe(stream, 0, session.now, session.acknowledge_within)
             if stream.receive.complete():
                 _received_all(session, stream)
     elif kind == _OPENED:
         if not stream.ours:
             raise wrong(f"OPENED for stream {stream_id}, which the peer opened")
-        opened(session, stream, int.from_bytes(payload, "big"))
+        opened(session, stream, octets.uint64(payload, 0))
 
 
 def opened(session: Session, stream: Stream, limit: int) -> None:
@@ -161,17 +160,17 @@ def _open_received(session: Session, carrier: Carrier, stream_id: int, payload: 
         if stream.opened and not stream.over:
             session.outbox.say(stream, NEEDS_OPENED)
         return
-    if stream_id in session.opened:
-        _forgotten(session, carrier, stream_id, answered=True)
+    if session.opened.has(stream_id):
+        _forgotten(session, carrier, stream_id, True)
         return
     session.opened.add(stream_id)
     if session.going:
         carrier.answer(stream_id, frames.reset(stream_id, Code.GOING, "the gateway is stopping"))
-    elif session.opened_by_peer >= session.limits.maximum_streams:
+    elif session.opened_by_peer >= session.maximum_streams:
         session.counters.overloaded += 1
         carrier.answer(stream_id, frames.reset(stream_id, Code.OVERLOAD, "too many streams"))
     else:
-        stream = session.add_stream(stream_id, ours=False, limit=limit)
+        stream = session.add_stream(stream_id, False, limit)
         stream.origin = origin
         stream.answer_slot = carrier.slot
         session.counters.opened_by_peer += 1
@@ -189,11 +188,11 @@ def _reset_received(
         else:
             session.drop(stream, code, text)
         return
-    if not session.is_ours(stream_id) and stream_id not in session.opened:
+    if not session.is_ours(stream_id) and not session.opened.has(stream_id):
         session.opened.add(stream_id)  # its OPEN comes later, or never
         carrier.answer(stream_id, frames.closed(stream_id))
         return
-    _forgotten(session, carrier, stream_id, answered=True)
+    _forgotten(session, carrier, stream_id, True)
 
 
 def _goaway_received(session: Session, carrier: Carrier, payload: bytes) -> None:
@@ -215,10 +214,10 @@ def _received_all(session: Session, stream: Stream) -> None:
         session.handler.eof(stream)
 
 
-def _forgotten(session: Session, carrier: Carrier, stream_id: int, *, answered: bool) -> None:
+def _forgotten(session: Session, carrier: Carrier, stream_id: int, answered: bool) -> None:
     """Drop a frame of a stream that is not in the table. Raises SpanError if it never was."""
     ours = session.is_ours(stream_id)
-    if stream_id >= session.next_stream if ours else stream_id not in session.opened:
+    if stream_id >= session.next_stream if ours else not session.opened.has(stream_id):
         raise wrong(f"a frame of stream {stream_id}, which was never opened")
     session.counters.frames_forgotten += 1
     if answered:

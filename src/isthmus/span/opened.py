@@ -19,16 +19,20 @@ class OpenedStreams:
         self._above: set[int] = set()
 
     def __contains__(self, stream: int) -> bool:
-        return stream < self.below or stream in self._above
+        return self.has(stream)
 
     def __len__(self) -> int:
         return len(self._above)
+
+    def has(self, stream: int) -> bool:
+        """Whether `stream` was opened."""
+        return stream < self.below or (len(self._above) > 0 and stream in self._above)
 
     def add(self, stream: int) -> None:
         """Note that `stream` was opened. Raises SpanError if it is too far ahead."""
         if stream == self.below:
             self.below += 2
-            while self.below in self._above:
+            while self._above and self.below in self._above:
                 self._above.remove(self.below)
                 self.below += 2
         elif stream > self.below:

@@ -36,6 +36,8 @@ cdef class ReceiveSide:
     cpdef take(self, unsigned long long offset, data, Py_ssize_t start, Py_ssize_t size)
 
     cpdef follow(self)
+    cpdef finish(self, unsigned long long final)
+    cpdef drop(self)
     cpdef admit(self, double now)
     @cython.locals(elapsed=double)
     cpdef bint consume(self, long long size, double now, double round_trip) except -1

@@ -7,6 +7,7 @@ from isthmus.span.carrier cimport Carrier
 from isthmus.span.counters cimport Counters
 from isthmus.span.flows cimport Flows
 from isthmus.span.limits cimport Budget
+from isthmus.span.opened cimport OpenedStreams
 from isthmus.span.outbox cimport Outbox
 from isthmus.span.receive_side cimport ReceiveSide
 from isthmus.span.stream cimport Stream
@@ -16,7 +17,12 @@ cdef long long EARLY_DATA, MAXIMUM_AHEAD, _MAXIMUM_ID
 
 
 cdef class Handler:
+    cpdef stream_opened(self, Stream stream)
+    cpdef opened(self, Stream stream)
     cpdef data(self, Stream stream, data)
+    cpdef eof(self, Stream stream)
+    cpdef writable(self, Stream stream)
+    cpdef closed(self, Stream stream)
 
 
 @cython.final
@@ -41,8 +47,9 @@ cdef class Session:
     cdef readonly set given_up
     cdef readonly dict epochs
     cdef readonly dict streams
-    cdef readonly object opened
-    cdef readonly object unanswered
+    cdef readonly OpenedStreams opened
+    cdef readonly dict unanswered
+    cdef long long _lowest
     cdef readonly Outbox outbox
     cdef readonly Flows flows
     cdef public double now
@@ -57,10 +64,13 @@ cdef class Session:
     cdef public long long next_epoch
     cdef public long long next_stream
     cdef public long long opened_by_peer
+    cdef readonly long long maximum_streams
+    cdef long long _largest_window
+    cdef bint _is_client
     cdef readonly bint over
     cdef public bint going
 
-    @cython.locals(stream_id="long long", ours="long long", stream=Stream)
+    @cython.locals(stream_id="long long", ours="long long", most="long long", stream=Stream)
     cpdef Stream open(self, str origin=*)
 
     cpdef accept(self, Stream stream)
@@ -89,6 +99,7 @@ cdef class Session:
     cpdef Stream add_stream(self, unsigned int stream_id, bint ours, unsigned long long limit)
 
     cpdef answered(self, Stream stream)
+    cdef long long _lowest_unanswered(self)
     cpdef forget(self, Stream stream)
     cpdef remove(self, Stream stream)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +96,9 @@ class Session:
     __slots__ = (
         "_deadline_grace",
         "_handshake_timeout",
+        "_is_client",
+        "_largest_window",
+        "_lowest",
         "_ping_deadline",
         "_round_trip",
         "acknowledge_within",
@@ -112,6 +114,7 @@ class Session:
         "id",
         "in_order",
         "limits",
+        "maximum_streams",
         "next_epoch",
         "next_stream",
         "now",
@@ -149,6 +152,10 @@ class Session:
         self.role = role
         self.handler = handler
         self.limits = limits or Limits()
+        self.maximum_streams = self.limits.maximum_streams
+        """How many the peer may open."""
+        self._largest_window = self.limits.largest_window
+        self._is_client = role is Role.CLIENT
         self.random_bytes = random_bytes
         self.receive_budget = receive_budget or Budget(self.limits.receive_budget)
         self.send_budget = send_budget or Budget(self.limits.send_budget)
@@ -185,7 +192,8 @@ class Session:
         self.next_stream = 1 if role is Role.CLIENT else 2
         self.opened = OpenedStreams(2 if role is Role.CLIENT else 1)
         self.opened_by_peer = 0  # how many of the table
-        self.unanswered: OrderedDict[int, Stream] = OrderedDict()  # ours, without OPENED
+        self.unanswered: dict[int, Stream] = {}  # ours, without OPENED
+        self._lowest = self.next_stream  # no stream below it is unanswered
         self.outbox = Outbox(self.carriers, self.in_order)
         self.flows = Flows(self)
 
@@ -201,18 +209,18 @@ class Session:
         if self.going:
             raise SpanError(Code.GOING, "the session takes no new streams")
         stream_id = self.next_stream
-        lowest = next(iter(self.unanswered), stream_id)
+        most: int = self.peer.maximum_streams
         ours = len(self.streams) - self.opened_by_peer
-        if self.peer.maximum_streams == 0:
+        if most == 0:
             raise SpanError(Code.REFUSED, "the other gateway takes no streams here, only datagrams")
         if (
-            ours >= self.peer.maximum_streams
-            or stream_id - lowest >= MAXIMUM_AHEAD // 2
+            ours >= most
+            or stream_id - self._lowest_unanswered() >= MAXIMUM_AHEAD // 2
             or stream_id + 2 > _MAXIMUM_ID
         ):
             raise SpanError(Code.OVERLOAD, "the session has as many streams as it may have")
         self.next_stream += 2
-        stream = self.add_stream(stream_id, ours=True, limit=EARLY_DATA)
+        stream = self.add_stream(stream_id, True, EARLY_DATA)
         stream.origin = origin
         stream.receive.admit(self.now)
         self.unanswered[stream_id] = stream
@@ -471,14 +479,12 @@ class Session:
 
     def is_ours(self, stream_id: int) -> bool:
         """Whether this side opens streams of that parity."""
-        return (stream_id & 1 == 1) is (self.role is Role.CLIENT)
+        return (stream_id & 1 == 1) == self._is_client
 
     def add_stream(self, stream_id: int, ours: bool, limit: int) -> Stream:
         """Return a new stream of the table; `limit` is the peer's."""
-        receive = ReceiveSide(self.receive_budget, self.limits.largest_window)
-        stream = Stream(
-            stream_id, ours=ours, receive=receive, send=SendSide(limit), send_budget=self.send_budget
-        )
+        receive = ReceiveSide(self.receive_budget, self._largest_window)
+        stream = Stream(stream_id, ours, receive, SendSide(limit), self.send_budget)
         self.streams[stream_id] = stream
         if not ours:
             self.opened_by_peer += 1
@@ -488,6 +494,12 @@ class Session:
         """Note that OPEN needs not be said again."""
         self.unanswered.pop(stream.id, None)
         stream.needs &= ~NEEDS_OPEN
+
+    def _lowest_unanswered(self) -> int:
+        """Return the lowest of our streams that is unanswered, or the next that is opened."""
+        while self._lowest < self.next_stream and self._lowest not in self.unanswered:
+            self._lowest += 2
+        return self._lowest
 
     def drop(self, stream: Stream, code: int, text: str) -> None:
         """Remove a stream that the peer or the session has ended, and tell the application."""
@@ -522,7 +534,8 @@ class Session:
             if not stream.ours:
                 self.opened_by_peer -= 1
         stream.over = True
-        self.unanswered.pop(stream.id, None)
+        if stream.ours:
+            self.unanswered.pop(stream.id, None)
         self.outbox.remove(stream)
 
     def peer_is_going(self, last_stream: int, code: int) -> None:

@@ -56,7 +56,7 @@ class Stream:
     )
 
     def __init__(
-        self, stream_id: int, *, ours: bool, receive: ReceiveSide, send: SendSide, send_budget: Budget
+        self, stream_id: int, ours: bool, receive: ReceiveSide, send: SendSide, send_budget: Budget
     ) -> None:
         self.id = stream_id
         self.ours = ours  # this side opened it

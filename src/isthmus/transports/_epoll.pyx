@@ -59,13 +59,13 @@ cdef class Epoll(PlainEpoll):
             PyErr_SetFromErrno(OSError)
         return 0
 
-    def register(self, int descriptor, int wanted):
+    cpdef register(self, int descriptor, int wanted):
         self._control(EPOLL_CTL_ADD, descriptor, wanted)
 
-    def modify(self, int descriptor, int wanted):
+    cpdef modify(self, int descriptor, int wanted):
         self._control(EPOLL_CTL_MOD, descriptor, wanted)
 
-    def unregister(self, int descriptor):
+    cpdef unregister(self, int descriptor):
         self._control(EPOLL_CTL_DEL, descriptor, 0)
 
     cpdef double now(self) except -1:

@@ -10,12 +10,13 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.ref cimport PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
-from libc.stdint cimport uint16_t
-from libc.string cimport memset
+from libc.stdint cimport uint16_t, uint32_t
+from libc.string cimport memset, strlen
 from posix.unistd cimport close as close_descriptor
 
 from isthmus.transports.stream_socket cimport PlainStreamSocket
 
+from isthmus.transports.base import peer_name
 from isthmus.transports.stream_socket import shared
 
 cdef extern from "Python.h":
@@ -23,6 +24,7 @@ cdef extern from "Python.h":
     char *start_of "PyBytes_AS_STRING" (PyObject *data)
     int _PyBytes_Resize(PyObject **data, Py_ssize_t size) except -1
     void release "Py_DECREF" (PyObject *data)
+    str PyUnicode_DecodeASCII(const char *start, Py_ssize_t size, const char *errors)
 
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
@@ -42,6 +44,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int accept4(int descriptor, sockaddr *address, socklen_t *size, int flags)
     int connect(int descriptor, const sockaddr *address, socklen_t size)
     int getpeername(int descriptor, sockaddr *address, socklen_t *size)
+    int getsockname(int descriptor, sockaddr *address, socklen_t *size)
     int getsockopt(int descriptor, int level, int name, void *value, socklen_t *size)
     int setsockopt(int descriptor, int level, int name, const void *value, socklen_t size)
     int shutdown(int descriptor, int how)
@@ -66,15 +69,20 @@ cdef extern from "<netinet/in.h>" nogil:
     struct sockaddr_in6:
         int sin6_family
         uint16_t sin6_port
+        uint32_t sin6_flowinfo
         in6_addr sin6_addr
+        uint32_t sin6_scope_id
     int IPPROTO_TCP
     uint16_t htons(uint16_t number)
+    uint16_t ntohs(uint16_t number)
+    uint32_t ntohl(uint32_t number)
 
 cdef extern from "<netinet/tcp.h>" nogil:
     int TCP_NODELAY
 
 cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char *text, void *address)
+    const char *inet_ntop(int family, const void *address, char *text, socklen_t size)
 
 cdef extern from "<sys/ioctl.h>" nogil:
     int ioctl(int descriptor, unsigned long request, ...)
@@ -84,6 +92,7 @@ cdef extern from "<linux/sockios.h>" nogil:
 
 cdef enum:
     PARTS = 256
+    HOST = 64
     SMALL = 2 * 1024
 
 MAXIMUM_PARTS = PARTS
@@ -115,7 +124,7 @@ cdef class StreamSocket(PlainStreamSocket):
         if self._socket is None:
             self.close()
 
-    def fileno(self):
+    cpdef int fileno(self) except? -1:
         return self._descriptor
 
     @property
@@ -191,11 +200,11 @@ cdef class StreamSocket(PlainStreamSocket):
             for place in range(held):
                 PyBuffer_Release(&views[place])
 
-    def shut_down(self):
+    cpdef shut_down(self):
         if shutdown(self._descriptor, SHUT_WR) < 0:
             PyErr_SetFromErrno(OSError)
 
-    def connect(self, target):
+    cpdef int connect(self, target) except -1:
         cdef internet_address address
         cdef socklen_t size
         cdef int outcome = 0
@@ -219,12 +228,12 @@ cdef class StreamSocket(PlainStreamSocket):
             return 0
         return errno
 
-    def is_connected(self):
+    cpdef bint is_connected(self) except -1:
         cdef sockaddr_storage address
         cdef socklen_t size = sizeof(address)
         return getpeername(self._descriptor, <sockaddr *> &address, &size) == 0
 
-    def error(self):
+    cpdef int error(self) except -1:
         cdef int number = 0
         cdef socklen_t size = sizeof(number)
         if getsockopt(self._descriptor, SOL_SOCKET, SO_ERROR, &number, &size) < 0:
@@ -237,7 +246,7 @@ cdef class StreamSocket(PlainStreamSocket):
             return 0
         return size
 
-    def reset_on_close(self):
+    cpdef reset_on_close(self):
         cdef linger value
         value.l_onoff = 1
         value.l_linger = 0
@@ -250,7 +259,59 @@ cdef class StreamSocket(PlainStreamSocket):
             self._socket.setblocking(False)
         return self._socket
 
-    def name(self, peer):
+    cdef int _address(self, bint peer, internet_address *address, char *host) except -1:
+        """Write an address and its host as text; return whether it is one that needs no more to be told."""
+        cdef socklen_t size = sizeof(address[0])
+        cdef int outcome
+        if self._family != AF_INET and self._family != AF_INET6:
+            return False
+        if peer:
+            outcome = getpeername(self._descriptor, <sockaddr *> address, &size)
+        else:
+            outcome = getsockname(self._descriptor, <sockaddr *> address, &size)
+        if outcome < 0:
+            PyErr_SetFromErrno(OSError)
+        if self._family == AF_INET:
+            return inet_ntop(AF_INET, &address.v4.sin_addr, host, HOST) != NULL
+        # The name of a scope is for Python to find out.
+        return address.v6.sin6_scope_id == 0 and inet_ntop(AF_INET6, &address.v6.sin6_addr, host, HOST) != NULL
+
+    cpdef str peer_name(self):
+        cdef internet_address address
+        cdef char[HOST + 8] name
+        cdef char[5] digits
+        cdef int size, count = 0, port
+        cdef bint bracketed = self._family == AF_INET6
+        if not self._address(True, &address, name + 1):
+            return peer_name(self.name(True))
+        port = ntohs(address.v6.sin6_port if bracketed else address.v4.sin_port)
+        size = 1 + <int> strlen(name + 1)
+        if port == 0:
+            return PyUnicode_DecodeASCII(name + 1, size - 1, NULL)
+        if bracketed:
+            name[0] = b"["
+            name[size] = b"]"
+            size += 1
+        name[size] = b":"
+        size += 1
+        while port:
+            digits[count] = <char> (48 + port % 10)
+            port //= 10
+            count += 1
+        while count:
+            count -= 1
+            name[size] = digits[count]
+            size += 1
+        return PyUnicode_DecodeASCII(name + (not bracketed), size - (not bracketed), NULL)
+
+    cpdef name(self, bint peer):
+        cdef internet_address address
+        cdef char[HOST] host
+        if self._address(peer, &address, host):
+            text = PyUnicode_DecodeASCII(host, strlen(host), NULL)
+            if self._family == AF_INET:
+                return text, ntohs(address.v4.sin_port)
+            return text, ntohs(address.v6.sin6_port), ntohl(address.v6.sin6_flowinfo), 0
         borrowed = self._socket
         if borrowed is not None:
             return borrowed.getpeername() if peer else borrowed.getsockname()
@@ -280,7 +341,7 @@ cdef class StreamSocket(PlainStreamSocket):
             PyErr_SetFromErrno(OSError)
         return 0
 
-    def close(self):
+    cpdef close(self):
         cdef int descriptor = self._descriptor
         quota, held = self._quota, self._socket
         if descriptor < 0:

@@ -1,4 +1,7 @@
 # The C types of accept.py, for Cython; accept.py itself is ordinary Python and runs without them.
+from isthmus.transports.stream_socket cimport PlainStreamSocket
+from isthmus.transports.tcp cimport TcpTransport
+
 
 cdef class SocketIncoming:
     cdef public object address
@@ -6,4 +9,4 @@ cdef class SocketIncoming:
     cdef object _loop
     cdef object _origin
     cdef object _rate
-    cdef object _socket
+    cdef PlainStreamSocket _socket

@@ -45,14 +45,16 @@ class SocketIncoming:
         self.gone: Callable[[], None] | None = None  # nothing is read yet, so it is not found out
         self._rate = rate
         self._loop = loop
-        self._socket = StreamSocket(accepted) if isinstance(accepted, socket.socket) else accepted
+        self._socket: PlainStreamSocket = (
+            accepted if isinstance(accepted, PlainStreamSocket) else StreamSocket(accepted)
+        )
 
     @property
     def peer(self) -> str:
         if self._origin is not None:
             return peer_name(self._origin.source)
         try:
-            return peer_name(self._socket.name(peer=True))
+            return self._socket.peer_name()
         except OSError:
             return "unknown"
 

@@ -22,6 +22,7 @@ import aiohappyeyeballs
 
 from isthmus.config.model import Bind
 from isthmus.errors import ConnectError
+from isthmus.layer import Layer
 from isthmus.transports import stream_socket
 from isthmus.transports.poller import WRITE, poller_of
 from isthmus.transports.stream_socket import PlainStreamSocket, StreamSocket
@@ -34,6 +35,9 @@ ATTEMPT_DELAY = 0.25
 
 RETRY_SECONDS = 0.05
 """Seconds until a unix socket is tried again whose server has no room in its queue."""
+_AGAIN = errno.EAGAIN
+_IN_PROGRESS = errno.EINPROGRESS
+_UNIX = int(getattr(socket, "AF_UNIX", -1))
 # Windows says so of a connect that is under way; elsewhere it is EAGAIN, which says that there will be none.
 _WOULD_BLOCK = errno.EINPROGRESS if errno.EWOULDBLOCK == errno.EAGAIN else errno.EWOULDBLOCK
 
@@ -43,12 +47,12 @@ Connected = Callable[[PlainStreamSocket], None]
 Failed = Callable[[ConnectError], None]
 
 
-class SocketDial:
+class SocketDial(Layer):
     """One attempt to connect a socket. Exactly one of `connected` and `failed` is called, never before
     `start` returns; `connected` gets the socket for its own.
 
     `timeout` is in seconds and covers the name and all addresses. `local` is where the connection comes from;
-    None leaves that to the kernel.
+    None leaves that to the kernel. `place` is what `direct` says of the address, where that is known already.
     """
 
     __slots__ = (
@@ -58,6 +62,7 @@ class SocketDial:
         "_failed",
         "_local",
         "_loop",
+        "_place",
         "_retry",
         "_socket",
         "_task",
@@ -71,11 +76,13 @@ class SocketDial:
         loop: asyncio.AbstractEventLoop,
         address: Address,
         timeout: float,
-        connected: Connected,
+        connected: Connected | None,
         failed: Failed,
         local: Bind | None = None,
+        place: tuple[int, Any] | None = None,
     ) -> None:
         self._local = local
+        self._place = place
         self._loop = loop
         self._address = address
         self._timeout = timeout
@@ -89,9 +96,10 @@ class SocketDial:
         self._retry: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        direct = _direct(self._address)
-        if direct is not None:
-            self._connect_directly(*direct)
+        if self._place is None:
+            self._place = direct(self._address)
+        if self._place is not None:
+            self._connect_directly(self._place[0], self._place[1])
         else:
             self._limit_time()
             self._task = self._loop.create_task(self._connect_by_name())
@@ -125,6 +133,11 @@ class SocketDial:
 
     def _succeed(self, connected: PlainStreamSocket) -> None:
         self._end()
+        self.made(connected)
+
+    def made(self, connected: PlainStreamSocket) -> None:
+        """Hand the socket over; who derives from this may do something else with it."""
+        assert self._connected is not None
         self._connected(connected)
 
     def _fail(self, error: ConnectError) -> None:
@@ -140,7 +153,7 @@ class SocketDial:
     def _connect_directly(self, family: int, target: Any) -> None:
         try:
             self._socket = stream_socket.open_stream(family)
-            if self._local is not None and family != socket.AF_UNIX:
+            if self._local is not None and family != _UNIX:
                 try:
                     _bind_local(self._socket, self._local)
                 except OSError as error:
@@ -150,17 +163,17 @@ class SocketDial:
         except OSError as error:
             self._fail_soon(failure(self._address, error))
             return
-        if outcome == errno.EAGAIN and family == socket.AF_UNIX:
+        if outcome == _AGAIN and family == _UNIX:
             # The server's queue is full, and the kernel does not tell when there is room again.
             self._socket.close()
             self._socket = None
             self._limit_time()
             self._retry = self._loop.call_later(RETRY_SECONDS, self._connect_directly, family, target)
-        elif outcome not in (0, errno.EINPROGRESS, _WOULD_BLOCK):
+        elif outcome not in (0, _IN_PROGRESS, _WOULD_BLOCK):
             self._fail_soon(failure(self._address, OSError(outcome, os.strerror(outcome))))
         elif self._socket.is_connected():
             # So it is on this machine: there is nothing to watch, and no time to limit.
-            poller_of(self._loop).after_round(self._connected_at_once)
+            poller_of(self._loop).tell_after_round(self)
         else:
             self._limit_time()
             self._watching = True
@@ -169,7 +182,8 @@ class SocketDial:
     def _fail_soon(self, error: ConnectError) -> None:
         self._loop.call_soon(self._fail, error)
 
-    def _connected_at_once(self) -> None:
+    def round_over(self) -> None:
+        """It was connected at once."""
         connected = self._socket
         if connected is not None:
             self._socket = None
@@ -220,7 +234,7 @@ class SocketDial:
 
 
 @functools.lru_cache(maxsize=256)
-def _direct(address: Address) -> tuple[int, Any] | None:
+def direct(address: Address) -> tuple[int, Any] | None:
     """Return family and socket address of what needs no resolving, or None."""
     if address.scheme == "unix":
         return socket.AF_UNIX, address.path

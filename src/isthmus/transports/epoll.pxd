@@ -3,5 +3,8 @@
 cdef class PlainEpoll:
     cdef object _epoll
 
+    cpdef register(self, int descriptor, int wanted)
+    cpdef modify(self, int descriptor, int wanted)
+    cpdef unregister(self, int descriptor)
     cpdef tell(self, double seconds, list watchers, set fresh, failed)
     cpdef double now(self) except -1

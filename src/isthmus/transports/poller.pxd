@@ -16,6 +16,10 @@ cdef class BasePoller:
     cdef int _large_before
 
     cpdef double now(self) except -1
+    cpdef add(self, int descriptor, watcher, int wanted)
+    cpdef change(self, int descriptor, int wanted)
+    cpdef forget(self, int descriptor)
+    cpdef forget_closing(self, int descriptor)
     cpdef int large_read(self) except -1
     cpdef after_round(self, callback)
     cpdef tell_after_round(self, Layer layer)
@@ -30,9 +34,6 @@ cdef class EpollPoller(BasePoller):
     cdef set _fresh
     cdef object _fail
 
-    cpdef add(self, int descriptor, watcher, int wanted)
-    cpdef change(self, int descriptor, int wanted)
-    cpdef forget(self, int descriptor)
     cpdef watcher(self, int descriptor)
     cpdef poll(self, double seconds)
     cpdef _ready(self)
@@ -41,3 +42,6 @@ cdef class EpollPoller(BasePoller):
 cdef class LoopPoller(BasePoller):
     cdef dict _watchers
     cdef dict _wanted
+
+
+cpdef BasePoller poller_of(loop)

@@ -46,6 +46,9 @@ class Poller(Protocol):
     def forget(self, descriptor: int) -> None:
         """Tell nothing any more."""
 
+    def forget_closing(self, descriptor: int) -> None:
+        """The same for one that its only owner closes next, which takes it out of an epoll by itself."""
+
     def after_round(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, when what is ready now has been handled.
 
@@ -68,7 +71,7 @@ class Poller(Protocol):
 
 
 class BasePoller:
-    """The part of `Poller` that both have: what is called when a round of events is over."""
+    """The part of `Poller` that both have: what is called when a round of events is over. Derive from it."""
 
     __slots__ = ("_after", "_ending", "_in_round", "_large", "_large_before", "_loop")
 
@@ -79,6 +82,18 @@ class BasePoller:
         self._ending = False  # `end_round` runs, or the loop will call it
         self._large = 0  # large reads in this round
         self._large_before = 1  # and in the last
+
+    def add(self, descriptor: int, watcher: Watcher, wanted: int) -> None:
+        raise NotImplementedError
+
+    def change(self, descriptor: int, wanted: int) -> None:
+        raise NotImplementedError
+
+    def forget(self, descriptor: int) -> None:
+        raise NotImplementedError
+
+    def forget_closing(self, descriptor: int) -> None:
+        self.forget(descriptor)
 
     def after_round(self, callback: Callable[[], None]) -> None:
         self._after.append(callback)
@@ -166,6 +181,9 @@ class EpollPoller(BasePoller):
             self._watchers[descriptor] = None
             self._epoll.unregister(descriptor)
 
+    def forget_closing(self, descriptor: int) -> None:
+        self._watchers[descriptor] = None
+
     def watcher(self, descriptor: int) -> Watcher | None:
         """Return who watches a descriptor, or None."""
         return self._watchers[descriptor] if 0 <= descriptor < len(self._watchers) else None
@@ -227,12 +245,12 @@ class LoopPoller(BasePoller):
             del self._watchers[descriptor], self._wanted[descriptor]
 
 
-_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, Poller] = WeakKeyDictionary()
+_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, BasePoller] = WeakKeyDictionary()
 
 
-def poller_of(loop: asyncio.AbstractEventLoop) -> Poller:
+def poller_of(loop: asyncio.AbstractEventLoop) -> BasePoller:
     """Return the one poller of a loop: its own (an attribute `poller`), or one that it watches."""
-    poller: Poller | None = getattr(loop, "poller", None)
+    poller: BasePoller | None = getattr(loop, "poller", None)
     if poller is None:
         poller = _pollers.get(loop)
     if poller is None:

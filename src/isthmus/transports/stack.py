@@ -28,6 +28,7 @@ from isthmus.transports.base import Connector, Dial, Receiver
 from isthmus.transports.dial import SocketDial
 from isthmus.transports.door import Door, Elsewhere
 from isthmus.transports.outgoing import Outgoing, through
+from isthmus.transports.socket_connect import SocketConnector
 from isthmus.transports.span.connect import SpanConnector
 from isthmus.transports.span.limits import Budgets
 from isthmus.transports.stream_socket import PlainStreamSocket
@@ -40,33 +41,6 @@ if TYPE_CHECKING:
 
 Failed = Callable[[ConnectError], None]
 ClientContext = Callable[[ConnectOptions], ssl.SSLContext]
-
-
-class SocketConnector:
-    """Connects tcp and unix addresses, or what lies below others; at the place `at`, if that is another."""
-
-    def __init__(self, address: Address, options: ConnectOptions, at: Address | None = None) -> None:
-        self.address = address
-        self._at = at or address
-        self._timeout = options.connect_timeout
-        self._local = options.tcp_bind
-        self._loop = asyncio.get_running_loop()
-
-    def connect(self, receiver: Receiver, failed: Failed, *, origin: str = "", early: bool = False) -> Dial:
-        loop = self._loop
-        dial = SocketDial(
-            loop,
-            self._at,
-            self._timeout,
-            lambda connected: TcpTransport(loop, connected).start(receiver),
-            failed,
-            self._local,
-        )
-        dial.start()
-        return dial
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
 
 class _Stages:

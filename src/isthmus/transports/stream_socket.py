@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from isthmus.transports.base import peer_name
+
 if sys.platform == "linux":
     from fcntl import ioctl as _ioctl
     from termios import TIOCOUTQ as _OUTPUT_QUEUE  # as SIOCOUTQ: see tcp(7) and unix(7)
@@ -136,6 +138,10 @@ class PlainStreamSocket:
     def name(self, peer: bool) -> Any:
         """Return the address of this side or, with `peer`, of the other."""
         return self._socket.getpeername() if peer else self._socket.getsockname()
+
+    def peer_name(self) -> str:
+        """Return the address of the other side as `base.peer_name` shows it."""
+        return peer_name(self.name(peer=True))
 
     def detach(self) -> CountedSocket:
         """Return a `socket.socket` that owns what this owned, which has nothing any more."""

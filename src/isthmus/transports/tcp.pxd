@@ -3,6 +3,7 @@ cimport cython
 
 from isthmus cimport layer
 from isthmus.layer cimport Layer
+from isthmus.transports.poller cimport BasePoller, poller_of
 from isthmus.transports.stream_socket cimport PlainStreamSocket
 
 cdef int ERROR, HANG_UP, READ, WRITE, _NOT_WATCHED, _LARGE
@@ -10,7 +11,7 @@ cdef int ERROR, HANG_UP, READ, WRITE, _NOT_WATCHED, _LARGE
 
 cdef class TcpTransport(Layer):
     cdef PlainStreamSocket _socket
-    cdef object _poller
+    cdef BasePoller _poller
     cdef object _receiver
     cdef object _backlog
     cdef object _linger
@@ -31,13 +32,21 @@ cdef class TcpTransport(Layer):
 
     cpdef start(self, receiver)
     cpdef ready(self, int events)
+    cpdef round_over(self)
     cpdef _watch(self)
+    cpdef pause_reading(self)
+    cpdef resume_reading(self)
+    cpdef read_for_keeping(self, bint keep)
     @cython.locals(count=Py_ssize_t)
     cpdef _read_ready(self)
     @cython.locals(size=Py_ssize_t, sent=Py_ssize_t)
     cpdef write(self, data)
     cpdef writelines(self, parts)
     cpdef _keep(self, data)
+    cpdef write_eof(self)
+    cpdef set_write_limit(self, Py_ssize_t high)
+    cpdef close(self)
+    cpdef abort(self)
     cpdef _write_ready(self)
     cpdef _shutdown(self)
     cpdef _finish(self)

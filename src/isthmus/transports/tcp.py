@@ -83,9 +83,9 @@ class TcpTransport(Layer):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connected: socket.socket | PlainStreamSocket) -> None:
         self._socket: PlainStreamSocket | None = (
-            StreamSocket(connected) if isinstance(connected, socket.socket) else connected
+            connected if isinstance(connected, PlainStreamSocket) else StreamSocket(connected)
         )
-        self._descriptor = connected.fileno()
+        self._descriptor = self._socket.fileno()
         self._receiver: Receiver | None = None
         self._backlog: deque[bytes | memoryview] | None = None
         self._unsent = 0
@@ -106,7 +106,7 @@ class TcpTransport(Layer):
     def start(self, receiver: Receiver) -> None:
         """Begin. `receiver` is told `connection_made` before this returns."""
         self._receiver = receiver
-        receiver.connection_made(self)
+        layer.made(receiver, self)
         self._watch()
 
     def set_receiver(self, receiver: Receiver) -> None:
@@ -188,7 +188,7 @@ class TcpTransport(Layer):
         if count == 0:
             self._eof_received = True
             if not self._closing:
-                self._receiver.eof_received()
+                layer.ended(self._receiver)
             elif self._backlog is None:
                 self._lose(None)
             self._watch()
@@ -351,7 +351,7 @@ class TcpTransport(Layer):
             self._linger.cancel()
             self._linger = None
         if self._wanted != _NOT_WATCHED:
-            self._poller.forget(self._descriptor)
+            self._poller.forget_closing(self._descriptor)
             self._wanted = _NOT_WATCHED
         self._backlog = None
         self._unsent = 0
@@ -359,13 +359,14 @@ class TcpTransport(Layer):
             self._socket.close()
             self._socket = None
         self._error = error
-        self._poller.after_round(self._tell_lost)
+        self._poller.tell_after_round(self)
 
-    def _tell_lost(self) -> None:
+    def round_over(self) -> None:
+        """Tell that it is lost."""
         receiver, error = self._receiver, self._error
         self._receiver = self._error = None
         if receiver is not None:
-            receiver.connection_lost(error)
+            layer.lost(receiver, error)
 
 
 def _tail(data: bytes | bytearray | memoryview, sent: int) -> bytes | memoryview:

@@ -10,8 +10,9 @@ import pytest
 from tests.transports.span.world import Scene, Script, Server, World, switching
 
 from isthmus.errors import StreamReset
-from isthmus.span import Code, Phase
+from isthmus.span import Code, Phase, Stream
 from isthmus.span.frames import SUBPROTOCOL
+from isthmus.span.session import Handler
 from isthmus.transports.span import client as module
 from isthmus.transports.span.client import (
     DIALS_APART,
@@ -667,9 +668,14 @@ def test_a_server_may_not_open_streams(world: World) -> None:
     scene = Scene(world)
     scene.pair()
     told: list[int] = []
-    server = scene.server.session
-    server.reset = lambda stream, code, text: told.append(code)  # type: ignore[method-assign]
-    server.session.open()
+
+    class Told(Handler):
+        def reset(self, stream: Stream, code: int, text: str) -> None:
+            told.append(code)
+
+    session = scene.server.session.session
+    session.handler = Told()
+    session.open()
     world.settle()
     assert told == [Code.REFUSED]
 

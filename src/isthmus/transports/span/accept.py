@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from isthmus.config.model import AcceptOptions, GatewayOptions
 from isthmus.identity import ANONYMOUS, Identity
-from isthmus.span import Code, Flow, Session, Sessions, Stream
+from isthmus.span import Code, Flow, Session, Sessions
 from isthmus.span.frames import SEALED_SUBPROTOCOL, SUBPROTOCOL
+from isthmus.span.stream import Stream
 from isthmus.transports.authentication import Guard
 from isthmus.transports.base import Incoming, Transport, peer_name
 from isthmus.transports.datagrams import DatagramIncoming
@@ -201,6 +202,7 @@ class ServerSession(SessionDriver):
         self.identity = ANONYMOUS
         """Who holds it: as the last carrier's login has it."""
         self._accept = accept
+        self._quota = accept.quota
         self._login: asyncio.TimerHandle | None = None
 
     def add(self, websocket: CarrierWebSocket, identity: Identity) -> None:
@@ -249,18 +251,18 @@ class ServerSession(SessionDriver):
             self._login = None
 
     def stream_opened(self, stream: Stream) -> None:
-        guard = self._accept.guard
+        guard, quota = self._accept.guard, self._quota
         if guard is not None and not guard.still_allowed(self.identity):
             self.session.reset(stream, Code.REFUSED, "the login has ended")
             return
-        if not self._accept.quota.take():
-            self._accept.quota.times_reached += 1
+        if not quota.take():
+            quota.times_reached += 1
             self.session.counters.overloaded += 1
             self.session.reset(stream, Code.OVERLOAD, "the gateway has as many connections as it may have")
             return
-        assert self._accept.offer is not None  # else the session refuses streams itself
-        transport = SpanStream(self, self.session, stream)
-        self._accept.offer(SpanIncoming(self._accept.address, transport, self.identity))
+        offer = self._accept.offer
+        assert offer is not None  # else the session refuses streams itself
+        offer(SpanIncoming(self.address, SpanStream(self, self.session, stream), self.identity))
 
     def flow_opened(self, flow: Flow) -> None:
         guard = self._accept.guard
@@ -271,7 +273,7 @@ class ServerSession(SessionDriver):
         self._accept.offer_flow(SpanFlowIncoming(self._accept.address, self, flow))
 
     def stream_over(self, stream: SpanStream) -> None:
-        self._accept.quota.release()
+        self._quota.release()
 
     def ended(self, code: int, text: str) -> None:
         super().ended(code, text)

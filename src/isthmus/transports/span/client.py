@@ -15,7 +15,9 @@ import time
 from typing import TYPE_CHECKING
 
 from isthmus.errors import ConnectError
-from isthmus.span import Carrier, Code, Flow, Session, Stream
+from isthmus.span import Carrier, Code, Flow
+from isthmus.span.session import Session
+from isthmus.span.stream import Stream
 from isthmus.transports.base import Dial, Transport
 from isthmus.transports.span.admitted import RENEWAL_SECONDS
 from isthmus.transports.span.climb import Climb
@@ -91,8 +93,7 @@ class ClientSession(SessionDriver):
         self._enough = False  # one more brought nothing
         self._one_for_flows = 0  # a carrier beside those of the streams, where their number is automatic
 
-    @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether a stream can be opened on it now."""
         session = self.session
         return not session.over and not session.going and bool(session.carriers)
@@ -105,7 +106,8 @@ class ClientSession(SessionDriver):
     def open(self, origin: str) -> SpanStream:
         """Open a stream. Raises SpanError where there may be no more."""
         stream = SpanStream(self, self.session, self.session.open(origin))
-        self._open_one_for_flows()
+        if self.session.flows.table:
+            self._open_one_for_flows()
         return stream
 
     def open_flow(self, origin: str) -> SpanFlow:
@@ -368,9 +370,10 @@ class ClientSession(SessionDriver):
     # --- from the session
 
     def opened(self, stream: Stream) -> None:
-        request = stream.owner.request
+        owner: SpanStream = stream.owner
+        request = owner.request
         if request is not None:
-            stream.owner.request = None
+            owner.request = None
             request.answered()
 
     def stream_opened(self, stream: Stream) -> None:

@@ -68,7 +68,7 @@ class SpanConnector:
 
     def begin(self, request: Request) -> Request:
         """Begin a connect, of a stream or a flow, and return it."""
-        request.begin(self._begin)
+        request.begin()
         return request
 
     def close(self) -> None:
@@ -79,9 +79,10 @@ class SpanConnector:
                 session.stop()
         self.offer.below.close()
 
-    def _begin(self, request: Request) -> None:
+    def start(self, request: Request) -> None:
+        """A connect begins."""
         session = self._session
-        if session is not None and session.ready:
+        if session is not None and session.is_ready():
             request.open(session)
         elif self.peer is Peer.PLAIN and session is None:
             self._dial_for(request)
@@ -106,7 +107,7 @@ class SpanConnector:
                 request.dial = None
                 if self._session is not None and not self._session.missing:
                     below.abort()  # another connect has found the same at the same time
-                    self._begin(request)
+                    self.start(request)
                     return
                 self._wait(request).take(below, rest)
                 request.limit(self.options.connect_timeout)
@@ -125,7 +126,8 @@ class SpanConnector:
 
     def forget(self, request: Request) -> None:
         """A connect waits no more."""
-        self._waiting.pop(request, None)
+        if self._waiting:
+            self._waiting.pop(request, None)
 
     # --- from the session
 

@@ -1,4 +1,5 @@
 # The C types of incoming.py, for Cython; incoming.py itself is ordinary Python and runs without them.
+from isthmus cimport layer
 from isthmus.transports.span.stream cimport SpanStream
 
 
@@ -8,3 +9,5 @@ cdef class SpanIncoming:
     cdef public object gone
     cdef SpanStream _transport
     cdef bint _lost
+
+    cpdef accept(self, receiver)

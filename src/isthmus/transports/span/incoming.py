@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections.abc import Callable
 
+from isthmus import layer
 from isthmus.errors import ConnectError, StreamReset
 from isthmus.identity import ANONYMOUS, Identity
 from isthmus.span import Code
@@ -46,7 +47,7 @@ class SpanIncoming:
         if not self._lost:
             transport.accept(receiver)
             return
-        receiver.connection_made(transport)
+        layer.made(receiver, transport)
         error = StreamReset("the other side reset the stream before it was answered")
         asyncio.get_running_loop().call_soon(receiver.connection_lost, error)
 

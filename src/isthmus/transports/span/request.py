@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from isthmus.errors import ConnectError, SpanError
+from isthmus.layer import Layer
 from isthmus.transports.base import Dial, Receiver, Transport
 from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.ws_connect import start_plain
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 Failed = Callable[[ConnectError], None]
 
 
-class Request:
+class Request(Layer):
     """One connect under way."""
 
     __slots__ = (
+        "_begins",
         "_connector",
-        "_how",
         "_timer",
         "dial",
         "early",
@@ -43,20 +44,21 @@ class Request:
         self.origin = origin
         self.early = early
         self.over = False
-        self._how: Callable[[Request], None] | None = None  # it begins, soon
+        self._begins = False  # soon
         self.dial: Dial | None = None  # of a WebSocket of its own
         self.transport: SpanStream | None = None  # which waits for its answer
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, how: Callable[[Request], None]) -> None:
-        """Call `how` soon, unless it is cancelled before that."""
-        self._how = how
-        self._connector.poller.after_round(self._begin)
+    def begin(self) -> None:
+        """Have the connector start it soon, unless it is cancelled before that."""
+        self._begins = True
+        self._connector.poller.tell_after_round(self)
 
-    def _begin(self) -> None:
-        how, self._how = self._how, None
-        if how is not None:
-            how(self)
+    def round_over(self) -> None:
+        """See `begin`."""
+        if self._begins:
+            self._begins = False
+            self._connector.start(self)
 
     def limit(self, seconds: float) -> None:
         """Fail after that time."""
@@ -74,7 +76,7 @@ class Request:
         self.over = True
         self.unlimited()
         self._connector.forget(self)
-        self._how = None
+        self._begins = False
         dial, self.dial = self.dial, None
         if dial is not None:
             dial.cancel()
@@ -96,7 +98,7 @@ class Request:
         if self.over:
             return
         try:
-            transport = session.open(self.origin)
+            transport: SpanStream = session.open(self.origin)
         except SpanError as error:
             self.refused(error)
             return

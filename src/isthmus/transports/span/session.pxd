@@ -1,8 +1,11 @@
 # The C types of session.py, for Cython; session.py itself is ordinary Python and runs without them.
 cimport cython
 
+cdef class SessionDriver
+
 from isthmus.span.session cimport Handler, Session
 from isthmus.span.stream cimport Stream
+from isthmus.transports.poller cimport BasePoller, poller_of
 from isthmus.transports.span.stream cimport SpanStream
 
 cdef double _EARLIER
@@ -10,6 +13,7 @@ cdef double _EARLIER
 
 cdef class SessionDriver(Handler):
     cdef public object loop
+    cdef public BasePoller poller
     cdef public object address
     cdef public Session session
     cdef public dict websockets
@@ -23,3 +27,14 @@ cdef class SessionDriver(Handler):
 
     @cython.locals(owner=SpanStream)
     cpdef data(self, Stream stream, data)
+
+    @cython.locals(owner=SpanStream)
+    cpdef eof(self, Stream stream)
+
+    @cython.locals(owner=SpanStream)
+    cpdef writable(self, Stream stream)
+
+    @cython.locals(owner=SpanStream)
+    cpdef closed(self, Stream stream)
+
+    cpdef stream_over(self, SpanStream stream)

@@ -16,6 +16,7 @@ from isthmus.span.flow import Flow
 from isthmus.span.frames import Code
 from isthmus.span.session import Handler, Session
 from isthmus.span.stream import Stream
+from isthmus.transports.poller import poller_of
 from isthmus.transports.span.limits import FlowTerms
 from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.span.websocket import CarrierWebSocket
@@ -37,6 +38,7 @@ class SessionDriver(Handler):
     def __init__(self, address: Address, flow_terms: FlowTerms | None = None) -> None:
         self.flow_terms = flow_terms
         self.loop = asyncio.get_running_loop()
+        self.poller = poller_of(self.loop)
         self.address = address
         self.websockets: dict[Carrier, CarrierWebSocket] = {}
         self.peer = ""
@@ -120,16 +122,19 @@ class SessionDriver(Handler):
         owner.deliver(data)
 
     def eof(self, stream: Stream) -> None:
-        stream.owner.end_input()
+        owner: SpanStream = stream.owner
+        owner.end_input()
 
     def writable(self, stream: Stream) -> None:
-        stream.owner.may_write()
+        owner: SpanStream = stream.owner
+        owner.may_write()
 
     def reset(self, stream: Stream, code: int, text: str) -> None:
         stream.owner.was_reset(code, text)
 
     def closed(self, stream: Stream) -> None:
-        stream.owner.was_closed()
+        owner: SpanStream = stream.owner
+        owner.was_closed()
 
     def flow_opened(self, flow: Flow) -> None:
         """As `stream_opened`."""

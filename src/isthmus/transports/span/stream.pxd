@@ -1,14 +1,17 @@
 # The C types of stream.py, for Cython; stream.py itself is ordinary Python and runs without them.
 cimport cython
 
+cdef class SpanStream
+
 from isthmus cimport layer
 from isthmus.layer cimport Layer
 from isthmus.span.session cimport Session
 from isthmus.span.stream cimport Stream
+from isthmus.transports.span.session cimport SessionDriver
 
 
 cdef class SpanStream(Layer):
-    cdef object _driver
+    cdef SessionDriver _driver
     cdef Session _session
     cdef Stream _stream
     cdef object _receiver
@@ -30,8 +33,15 @@ cdef class SpanStream(Layer):
 
     cpdef end_input(self)
     cpdef may_write(self)
+    cpdef was_closed(self)
     cpdef write(self, data)
     cpdef write_eof(self)
     cpdef pause_reading(self)
     cpdef resume_reading(self)
+    cpdef set_write_limit(self, Py_ssize_t high)
+    cpdef close(self)
+    cpdef accept(self, receiver)
+    cpdef _linger(self)
+    cpdef _ask_flush(self)
+    cpdef round_over(self)
     cpdef _lose(self, error)

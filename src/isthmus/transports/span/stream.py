@@ -88,7 +88,7 @@ class SpanStream(Layer):
         """Tell `receiver` `connection_made`, then all that comes."""
         self._receiver = receiver
         self._paused = False
-        receiver.connection_made(self)
+        layer.made(receiver, self)
         if self._held is not None or self._eof_waits:
             self._ask_flush()
 
@@ -113,7 +113,7 @@ class SpanStream(Layer):
         if self._paused or self._held is not None:
             self._eof_waits = True
         elif self._receiver is not None and not self._closing:
-            self._receiver.eof_received()
+            layer.ended(self._receiver)
 
     def may_write(self) -> None:
         """There is room again."""
@@ -241,16 +241,16 @@ class SpanStream(Layer):
     def _ask_flush(self) -> None:
         if not self._flush_asked:
             self._flush_asked = True
-            self._driver.loop.call_soon(self._flush)
+            self._driver.poller.tell_after_round(self)
 
-    def _flush(self) -> None:
+    def round_over(self) -> None:
         """Hand up what was held, as long as the receiver wants it."""
         self._flush_asked = False
         held = self._held
         while held and not self._paused and not self._lost and self._held is held:
             piece = held.popleft()
             if self._receiver is not None:
-                self._receiver.data_received(piece)
+                layer.deliver(self._receiver, piece)
             self._session.consumed(self._stream, len(piece))
         if self._lost or self._paused or self._closing or held:
             return
@@ -258,7 +258,7 @@ class SpanStream(Layer):
         if self._eof_waits:
             self._eof_waits = False
             if self._receiver is not None:
-                self._receiver.eof_received()
+                layer.ended(self._receiver)
         if self._whole and not self._closing:
             self._lose(None)
 
@@ -267,7 +267,9 @@ class SpanStream(Layer):
             return
         self._lost = True
         self._held = None
-        receiver, self._receiver = self._receiver, None
+        receiver = self._receiver
+        self._receiver = None
+        self._stream.owner = None  # of which nobody hears any more: see `Relay.finish_if_over`
         self._driver.stream_over(self)
         if receiver is not None:
-            receiver.connection_lost(error)
+            layer.lost(receiver, error)
