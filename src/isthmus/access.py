@@ -11,11 +11,13 @@ import logging
 from typing import Any
 
 log = logging.getLogger("isthmus.access")
+_is_enabled = log.isEnabledFor
+_INFO = logging.INFO
 
 
 def on() -> bool:
     """Whether access lines are wanted now."""
-    return log.isEnabledFor(logging.INFO)
+    return _is_enabled(_INFO)
 
 
 def connection(

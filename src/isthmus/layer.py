@@ -8,10 +8,39 @@ The functions are for the layer below and the one above, who do not know what ki
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from isthmus.transports.base import Receiver, Transport
+
+class Receives(Protocol):
+    """What is called here of a `base.Receiver`."""
+
+    def connection_made(self, transport: Any) -> None:
+        """The layer below is ready."""
+
+    def data_received(self, data: memoryview) -> None:
+        """Bytes came."""
+
+    def eof_received(self) -> None:
+        """No more bytes come."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is over."""
+
+
+class Sends(Protocol):
+    """What is called here of a `base.Transport`."""
+
+    def pause_reading(self) -> None:
+        """Deliver nothing."""
+
+    def resume_reading(self) -> None:
+        """Deliver again."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send."""
+
+    def write_eof(self) -> None:
+        """Send the end of our direction."""
 
 
 class Layer:
@@ -29,7 +58,7 @@ class Layer:
 
     # The rest is what `base.Receiver` and `base.Transport` say.
 
-    def connection_made(self, transport: Transport) -> None:
+    def connection_made(self, transport: Any) -> None:
         """The layer below is ready."""
         raise NotImplementedError
 
@@ -62,7 +91,7 @@ class Layer:
         raise NotImplementedError
 
 
-def made(receiver: Receiver | Layer, transport: Transport) -> None:
+def made(receiver: Receives, transport: Any) -> None:
     """Call `receiver.connection_made`."""
     if isinstance(receiver, Layer):
         layer: Layer = receiver
@@ -71,7 +100,7 @@ def made(receiver: Receiver | Layer, transport: Transport) -> None:
         receiver.connection_made(transport)
 
 
-def deliver(receiver: Receiver | Layer, data: memoryview) -> None:
+def deliver(receiver: Receives, data: memoryview) -> None:
     """Call `receiver.data_received`."""
     if isinstance(receiver, Layer):
         layer: Layer = receiver
@@ -80,7 +109,7 @@ def deliver(receiver: Receiver | Layer, data: memoryview) -> None:
         receiver.data_received(data)
 
 
-def ended(receiver: Receiver | Layer) -> None:
+def ended(receiver: Receives) -> None:
     """Call `receiver.eof_received`."""
     if isinstance(receiver, Layer):
         layer: Layer = receiver
@@ -89,7 +118,7 @@ def ended(receiver: Receiver | Layer) -> None:
         receiver.eof_received()
 
 
-def lost(receiver: Receiver | Layer, error: Exception | None) -> None:
+def lost(receiver: Receives, error: Exception | None) -> None:
     """Call `receiver.connection_lost`."""
     if isinstance(receiver, Layer):
         layer: Layer = receiver
@@ -98,7 +127,7 @@ def lost(receiver: Receiver | Layer, error: Exception | None) -> None:
         receiver.connection_lost(error)
 
 
-def pause(transport: Transport | Layer) -> None:
+def pause(transport: Sends) -> None:
     """Call `transport.pause_reading`."""
     if isinstance(transport, Layer):
         layer: Layer = transport
@@ -107,7 +136,7 @@ def pause(transport: Transport | Layer) -> None:
         transport.pause_reading()
 
 
-def resume(transport: Transport | Layer) -> None:
+def resume(transport: Sends) -> None:
     """Call `transport.resume_reading`."""
     if isinstance(transport, Layer):
         layer: Layer = transport
@@ -116,7 +145,7 @@ def resume(transport: Transport | Layer) -> None:
         transport.resume_reading()
 
 
-def send(transport: Transport | Layer, data: bytes | bytearray | memoryview) -> None:
+def send(transport: Sends, data: bytes | bytearray | memoryview) -> None:
     """Call `transport.write`."""
     if isinstance(transport, Layer):
         layer: Layer = transport
@@ -125,7 +154,7 @@ def send(transport: Transport | Layer, data: bytes | bytearray | memoryview) -> 
         transport.write(data)
 
 
-def end(transport: Transport | Layer) -> None:
+def end(transport: Sends) -> None:
     """Call `transport.write_eof`."""
     if isinstance(transport, Layer):
         layer: Layer = transport

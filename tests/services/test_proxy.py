@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,30 @@ class Scene:
             assert one.read()
             other.take()
             assert other.got == before + b"words"
+
+
+def relays_left() -> int:
+    return sum(isinstance(each, ProxyRelay) for each in gc.get_objects())
+
+
+async def test_what_is_over_is_not_left_to_the_garbage_collector() -> None:
+    gc.collect()
+    before = relays_left()
+    gc.disable()
+    try:
+        scene = Scene()
+        client = scene.come()[0]
+        server = scene.connector.dials.pop().succeed()
+        assert relays_left() == before + 1
+        client.end()
+        server.end()
+        client.read()
+        server.read()
+        await turns()
+        assert scene.service.connections() == 0
+        assert relays_left() == before
+    finally:
+        gc.enable()
 
 
 # --- immediate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from tests.transports.loops import event_loop_policy, on_each_loop, turns
@@ -108,6 +108,24 @@ async def test_nothing_is_told_after_forget_which_may_be_called_again(poller: Po
     assert pair.told.events == []
 
 
+async def test_one_that_is_closed_next_needs_no_more_than_that(poller: Poller) -> None:
+    for _ in range(3):
+        pair, later = Pair(), Told()
+        poller.add(pair.number, pair.told, READ)
+        pair.peer.send(b"x")
+        poller.forget_closing(pair.number)
+        pair.close()
+        await rounds()
+        assert pair.told.events == []
+        pair = Pair()  # it has the same number
+        poller.add(pair.number, later, READ)
+        pair.peer.send(b"x")
+        await rounds()
+        assert later.seen == READ
+        poller.forget(pair.number)
+        pair.close()
+
+
 async def test_one_that_another_forgets_in_the_same_round_is_not_told(poller: Poller) -> None:
     first, second = Pair(), Pair()
     for one, other in ((first, second), (second, first)):
@@ -144,9 +162,13 @@ async def test_epoll_tells_a_hang_up_and_an_error_unasked() -> None:
     server.close()
 
 
-async def test_a_number_that_another_socket_gets_in_the_same_round_is_not_told_for_the_old_one() -> None:
+@pytest.mark.parametrize("forget", [EpollPoller.forget, EpollPoller.forget_closing])
+async def test_a_number_that_another_socket_gets_in_the_same_round_is_not_told_for_the_old_one(
+    forget: Callable[[EpollPoller, int], None],
+) -> None:
     """Two end at once; who is told first closes both and opens others, which get the same numbers."""
     poller = poller_of(asyncio.get_running_loop())
+    assert isinstance(poller, EpollPoller)
     first, second = Pair(), Pair()
     later = Told()
     made: list[socket.socket] = []
@@ -155,7 +177,7 @@ async def test_a_number_that_another_socket_gets_in_the_same_round_is_not_told_f
         if made:
             return
         for each in (first, second):
-            poller.forget(each.number)
+            forget(poller, each.number)
             each.watched.close()
         while len(made) < 2:
             made.extend(socket.socketpair())

@@ -14,6 +14,7 @@ import pytest
 from tests.transports.loops import nothing_left_open
 
 from isthmus.transports import stream_socket
+from isthmus.transports.base import peer_name
 from isthmus.transports.stream_socket import PlainStreamSocket
 
 
@@ -151,7 +152,7 @@ def test_errors_of_the_connection(kind: Kind) -> None:
         ours.close()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.10.203.99", "::1"])
 def test_connect_and_accept(kind: Kind, host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with nothing_left_open(), socket.socket(family) as listening:
@@ -177,6 +178,9 @@ def test_connect_and_accept(kind: Kind, host: str) -> None:
             assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert accepted.name(peer=True) == dialled.name(peer=False)
+        assert accepted.name(peer=False) == dialled.name(peer=True) == listening.getsockname()
+        assert accepted.peer_name() == peer_name(dialled.name(peer=False))
+        assert dialled.peer_name() == peer_name(listening.getsockname())
         dialled.send(b"x")
         assert accepted.receive_bytes(9) == b"x"
         dialled.close()
@@ -186,6 +190,8 @@ def test_connect_and_accept(kind: Kind, host: str) -> None:
         assert quota.released == 1
         assert accepted.fileno() == -1
         assert accepted.object() is None
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            accepted.peer_name()
 
 
 def test_a_refused_connect_says_so(kind: Kind) -> None:
@@ -210,6 +216,8 @@ def test_a_unix_socket(kind: Kind, tmp_path: Any) -> None:
         assert dialled.connect(path) == 0
         accepted = kind.accept(listening, listening.family, None)
         assert accepted is not None
+        assert accepted.name(peer=False) == path
+        assert dialled.peer_name() == accepted.peer_name() == "unix"
         dialled.close()
         accepted.close()
 

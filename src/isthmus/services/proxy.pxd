@@ -2,6 +2,8 @@
 from isthmus cimport access
 from isthmus.services.relay cimport Half, Relay
 
+cdef object _is_enabled, _DEBUG
+
 
 cdef class ProxyRelay(Relay):
     cdef public object service

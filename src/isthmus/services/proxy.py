@@ -27,6 +27,8 @@ from isthmus.services.relay import Half, Relay
 from isthmus.transports.base import Connector, Dial, Incoming
 
 log = logging.getLogger(__name__)
+_is_enabled = log.isEnabledFor
+_DEBUG = logging.DEBUG
 
 _PREPARE_RETRY_SECONDS = (0.5, 30.0)
 
@@ -39,6 +41,7 @@ class ProxyService:
         assert isinstance(properties, ProxyProperties)
         self.name = service.name
         self.properties = properties
+        self.pending_limit = properties.maximum_pending_bytes
         self.connector = connector
         self.relays: set[ProxyRelay] = set()
         self.after_each: Callable[[ProxyRelay], None] | None = None
@@ -132,7 +135,7 @@ class ProxyRelay(Relay):
     )
 
     def __init__(self, service: ProxyService) -> None:
-        super().__init__(service.properties.maximum_pending_bytes)
+        Relay.__init__(self, service.pending_limit)
         self.service = service
         self._incoming: Incoming | None = None
         self._dial: Dial | None = None
@@ -195,7 +198,7 @@ class ProxyRelay(Relay):
         self.finish_if_over()
 
     def finished(self) -> None:
-        if not log.isEnabledFor(logging.DEBUG):
+        if not _is_enabled(_DEBUG):
             pass  # what is not told is not put together
         elif self.error is not None:
             log.debug("%s: reset after %d/%d bytes: %s", self.service.name, *self._counts(), self.error)

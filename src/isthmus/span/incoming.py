@@ -166,7 +166,7 @@ def _open_received(session: Session, carrier: Carrier, stream_id: int, payload: 
     session.opened.add(stream_id)
     if session.going:
         carrier.answer(stream_id, frames.reset(stream_id, Code.GOING, "the gateway is stopping"))
-    elif session.opened_by_peer >= session.maximum_streams:
+    elif session.opened_by_peer >= session.limits.maximum_streams:
         session.counters.overloaded += 1
         carrier.answer(stream_id, frames.reset(stream_id, Code.OVERLOAD, "too many streams"))
     else:

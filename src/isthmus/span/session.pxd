@@ -64,13 +64,10 @@ cdef class Session:
     cdef public long long next_epoch
     cdef public long long next_stream
     cdef public long long opened_by_peer
-    cdef readonly long long maximum_streams
-    cdef long long _largest_window
-    cdef bint _is_client
     cdef readonly bint over
     cdef public bint going
 
-    @cython.locals(stream_id="long long", ours="long long", most="long long", stream=Stream)
+    @cython.locals(stream_id="long long", ours="long long", most="long long", ahead="long long", stream=Stream)
     cpdef Stream open(self, str origin=*)
 
     cpdef accept(self, Stream stream)

@@ -96,8 +96,6 @@ class Session:
     __slots__ = (
         "_deadline_grace",
         "_handshake_timeout",
-        "_is_client",
-        "_largest_window",
         "_lowest",
         "_ping_deadline",
         "_round_trip",
@@ -114,7 +112,6 @@ class Session:
         "id",
         "in_order",
         "limits",
-        "maximum_streams",
         "next_epoch",
         "next_stream",
         "now",
@@ -152,10 +149,6 @@ class Session:
         self.role = role
         self.handler = handler
         self.limits = limits or Limits()
-        self.maximum_streams = self.limits.maximum_streams
-        """How many the peer may open."""
-        self._largest_window = self.limits.largest_window
-        self._is_client = role is Role.CLIENT
         self.random_bytes = random_bytes
         self.receive_budget = receive_budget or Budget(self.limits.receive_budget)
         self.send_budget = send_budget or Budget(self.limits.send_budget)
@@ -210,14 +203,11 @@ class Session:
             raise SpanError(Code.GOING, "the session takes no new streams")
         stream_id = self.next_stream
         most: int = self.peer.maximum_streams
+        ahead = stream_id - self._lowest_unanswered()
         ours = len(self.streams) - self.opened_by_peer
         if most == 0:
             raise SpanError(Code.REFUSED, "the other gateway takes no streams here, only datagrams")
-        if (
-            ours >= most
-            or stream_id - self._lowest_unanswered() >= MAXIMUM_AHEAD // 2
-            or stream_id + 2 > _MAXIMUM_ID
-        ):
+        if ours >= most or ahead >= MAXIMUM_AHEAD // 2 or stream_id + 2 > _MAXIMUM_ID:
             raise SpanError(Code.OVERLOAD, "the session has as many streams as it may have")
         self.next_stream += 2
         stream = self.add_stream(stream_id, True, EARLY_DATA)
@@ -479,11 +469,11 @@ class Session:
 
     def is_ours(self, stream_id: int) -> bool:
         """Whether this side opens streams of that parity."""
-        return (stream_id & 1 == 1) == self._is_client
+        return (stream_id ^ self.next_stream) & 1 == 0
 
     def add_stream(self, stream_id: int, ours: bool, limit: int) -> Stream:
         """Return a new stream of the table; `limit` is the peer's."""
-        receive = ReceiveSide(self.receive_budget, self._largest_window)
+        receive = ReceiveSide(self.receive_budget, self.limits.largest_window)
         stream = Stream(stream_id, ours, receive, SendSide(limit), self.send_budget)
         self.streams[stream_id] = stream
         if not ours:

@@ -111,6 +111,7 @@ cdef union internet_address:
 cdef class StreamSocket(PlainStreamSocket):
     cdef int _descriptor
     cdef int _family
+    cdef sockaddr_in _from  # whom it was accepted from, if that has an IPv4 address
 
     def __cinit__(self):
         self._descriptor = -1
@@ -265,22 +266,25 @@ cdef class StreamSocket(PlainStreamSocket):
         cdef int outcome
         if self._family != AF_INET and self._family != AF_INET6:
             return False
-        if peer:
+        if peer and self._from.sin_family == AF_INET:
+            address.v4 = self._from
+            outcome = 0
+        elif peer:
             outcome = getpeername(self._descriptor, <sockaddr *> address, &size)
         else:
             outcome = getsockname(self._descriptor, <sockaddr *> address, &size)
         if outcome < 0:
             PyErr_SetFromErrno(OSError)
         if self._family == AF_INET:
-            return inet_ntop(AF_INET, &address.v4.sin_addr, host, HOST) != NULL
+            _write_ipv4(<unsigned char *> &address.v4.sin_addr, host)
+            return True
         # The name of a scope is for Python to find out.
         return address.v6.sin6_scope_id == 0 and inet_ntop(AF_INET6, &address.v6.sin6_addr, host, HOST) != NULL
 
     cpdef str peer_name(self):
         cdef internet_address address
         cdef char[HOST + 8] name
-        cdef char[5] digits
-        cdef int size, count = 0, port
+        cdef int size, port
         cdef bint bracketed = self._family == AF_INET6
         if not self._address(True, &address, name + 1):
             return peer_name(self.name(True))
@@ -294,14 +298,7 @@ cdef class StreamSocket(PlainStreamSocket):
             size += 1
         name[size] = b":"
         size += 1
-        while port:
-            digits[count] = <char> (48 + port % 10)
-            port //= 10
-            count += 1
-        while count:
-            count -= 1
-            name[size] = digits[count]
-            size += 1
+        size += _write_number(port, name + size)
         return PyUnicode_DecodeASCII(name + (not bracketed), size - (not bracketed), NULL)
 
     cpdef name(self, bint peer):
@@ -347,6 +344,7 @@ cdef class StreamSocket(PlainStreamSocket):
         if descriptor < 0:
             return
         self._descriptor = -1
+        self._from.sin_family = 0
         self._quota = self._socket = None
         if held is not None:
             held.close()
@@ -370,7 +368,11 @@ def open_stream(int family):
 
 def accept(listening, int family, quota):
     cdef StreamSocket made
-    cdef int descriptor = accept4(listening.fileno(), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    cdef internet_address address
+    cdef socklen_t size = sizeof(address)
+    cdef int descriptor
+    memset(&address, 0, sizeof(address))
+    descriptor = accept4(listening.fileno(), <sockaddr *> &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if descriptor < 0:
         if errno == EAGAIN or errno == EINTR or errno == ECONNABORTED:
             return None
@@ -379,7 +381,29 @@ def accept(listening, int family, quota):
     made._descriptor = descriptor
     made._family = family
     made._quota = quota
+    if family == AF_INET:
+        made._from = address.v4
     return made
+
+
+cdef int _write_number(int number, char *out) noexcept:
+    """Write a number below 100,000 in decimal; return how many digits it has."""
+    cdef int digits = 1 + (number > 9) + (number > 99) + (number > 999) + (number > 9999)
+    cdef int place = digits
+    while place:
+        place -= 1
+        out[place] = <char> (48 + <unsigned int> number % 10)
+        number = <unsigned int> number // 10
+    return digits
+
+
+cdef void _write_ipv4(const unsigned char *address, char *out) noexcept:
+    """Write an address and a zero: what inet_ntop does, by way of printf."""
+    cdef int place
+    for place in range(4):
+        out += _write_number(address[place], out)
+        out[0] = 46 if place < 3 else 0
+        out += 1
 
 
 cdef int _nothing_now() except -1:

@@ -18,6 +18,7 @@ from typing import Any
 
 from isthmus.config.model import Bind
 from isthmus.errors import BindError
+from isthmus.layer import Layer
 from isthmus.transports import stream_socket
 from isthmus.transports.poller import READ, poller_of
 from isthmus.transports.stream_socket import PlainStreamSocket
@@ -62,11 +63,22 @@ class Quota:
         self._waiting.append(resume)
 
 
-class Listening:
+class Listening(Layer):
     """One listening socket.
 
     `accepted` is called with each new socket, which belongs to the callee and holds its place in `quota`.
     """
+
+    __slots__ = (
+        "_accepted",
+        "_backlog",
+        "_family",
+        "_loop",
+        "_quota",
+        "_retry",
+        "_socket",
+        "_stopping",
+    )
 
     def __init__(
         self, bound: socket.socket, quota: Quota, accepted: Callable[[PlainStreamSocket], None]

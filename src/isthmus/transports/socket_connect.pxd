@@ -14,6 +14,6 @@ cdef class SocketConnector:
 
 
 cdef class TransportDial(SocketDial):
-    cdef object _receiver
+    cdef public object receiver
 
     cpdef made(self, PlainStreamSocket connected)

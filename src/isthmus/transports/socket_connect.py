@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
-from isthmus.config.model import Bind, ConnectOptions
+from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
 from isthmus.transports.base import Dial, Receiver
 from isthmus.transports.dial import SocketDial, direct
@@ -29,7 +28,8 @@ class SocketConnector:
         self._loop = asyncio.get_running_loop()
 
     def connect(self, receiver: Receiver, failed: Failed, *, origin: str = "", early: bool = False) -> Dial:
-        dial = TransportDial(self._loop, self._at, self._timeout, receiver, failed, self._local, self._place)
+        dial = TransportDial(self._loop, self._at, self._timeout, None, failed, self._local, self._place)
+        dial.receiver = receiver
         dial.start()
         return dial
 
@@ -40,20 +40,9 @@ class SocketConnector:
 class TransportDial(SocketDial):
     """A dial whose socket becomes the transport of `receiver`."""
 
-    __slots__ = ("_receiver",)
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        address: Address,
-        timeout: float,
-        receiver: Receiver,
-        failed: Failed,
-        local: Bind | None,
-        place: tuple[int, Any] | None,
-    ) -> None:
-        super().__init__(loop, address, timeout, None, failed, local, place)
-        self._receiver = receiver
+    __slots__ = ("receiver",)
+    receiver: Receiver
+    """To be set before it starts."""
 
     def made(self, connected: PlainStreamSocket) -> None:
-        TcpTransport(self._loop, connected).start(self._receiver)
+        TcpTransport(self._loop, connected).start(self.receiver)

@@ -15,7 +15,7 @@ cdef class SpanStream(Layer):
     cdef Session _session
     cdef Stream _stream
     cdef object _receiver
-    cdef object _held
+    cdef list _held
     cdef public object incoming
     cdef public object request
     cdef bint _paused
@@ -43,5 +43,6 @@ cdef class SpanStream(Layer):
     cpdef accept(self, receiver)
     cpdef _linger(self)
     cpdef _ask_flush(self)
+    @cython.locals(held=list, taken=Py_ssize_t)
     cpdef round_over(self)
     cpdef _lose(self, error)

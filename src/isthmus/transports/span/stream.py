@@ -14,7 +14,6 @@ The write limit of a stream is its window: the store of a session bounds what is
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +72,7 @@ class SpanStream(Layer):
         self._stream = stream
         stream.owner = self
         self._receiver: Receiver | None = None
-        self._held: deque[Any] | None = None
+        self._held: list[bytes] | None = None
         self._paused = True
         self._eof_waits = False
         self._flush_asked = False
@@ -100,7 +99,7 @@ class SpanStream(Layer):
             self._session.consumed(self._stream, len(data))
         elif self._paused or self._held is not None:
             if self._held is None:
-                self._held = deque()
+                self._held = []
             self._held.append(bytes(data))
         else:
             size = len(data)
@@ -247,11 +246,18 @@ class SpanStream(Layer):
         """Hand up what was held, as long as the receiver wants it."""
         self._flush_asked = False
         held = self._held
-        while held and not self._paused and not self._lost and self._held is held:
-            piece = held.popleft()
+        taken = 0
+        while held is not None and taken < len(held):
+            if self._paused or self._lost or self._held is not held:
+                break
+            piece = held[taken]
+            held[taken] = b""
+            taken += 1
             if self._receiver is not None:
-                layer.deliver(self._receiver, piece)
+                layer.deliver(self._receiver, piece)  # type: ignore[arg-type]  # the same
             self._session.consumed(self._stream, len(piece))
+        if held is not None:
+            del held[:taken]
         if self._lost or self._paused or self._closing or held:
             return
         self._held = None
