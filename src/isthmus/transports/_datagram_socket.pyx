@@ -1,11 +1,14 @@
 # cython: language_level=3
 """The compiled twin of `datagram_socket.py`, for Linux: the contracts are written there."""
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp, memcpy
+
+from isthmus.transports.datagram_socket cimport PlainDatagramSocket
 
 cdef extern from *:
     """
@@ -223,66 +226,71 @@ cdef extern from *:
     int isthmus_send(int fd, int count, const unsigned char *peer, int size)
 
 
-cdef int read(sock) except -1:
-    cdef int count = isthmus_receive(sock.fileno())
-    if count < 0:
-        if errno == EAGAIN:
-            return 0
-        PyErr_SetFromErrno(OSError)
-    return count
+cdef class DatagramSocket(PlainDatagramSocket):
+    cdef int _descriptor
 
+    def __init__(self, sock):
+        PlainDatagramSocket.__init__(self, sock)
+        self._descriptor = sock.fileno()
 
-def receive(sock):
-    cdef int i, count = read(sock)
-    cdef list found = []
-    for i in range(count):
-        found.append(PyBytes_FromStringAndSize(<char *> slab[i], received[i].msg_len))
-    return found
+    cdef int _read(self) except -1:
+        cdef int count = isthmus_receive(self._descriptor)
+        if count < 0:
+            if errno == EAGAIN:
+                return 0
+            PyErr_SetFromErrno(OSError)
+        return count
 
+    cpdef list receive(self):
+        cdef int i, count = self._read()
+        cdef list found = []
+        for i in range(count):
+            found.append(PyBytes_FromStringAndSize(<char *> slab[i], received[i].msg_len))
+        return found
 
-def receive_from(sock):
-    cdef int i, size, last_size = 0, count = read(sock)
-    cdef uint8_t peer[38]
-    cdef uint8_t last[38]
-    cdef dict found = {}
-    cdef list group = None
-    cdef bytes key
-    for i in range(count):
-        size = isthmus_peer(i, peer)
-        if size == 0:
-            continue
-        if size != last_size or memcmp(peer, last, size):
-            memcpy(last, peer, size)
-            last_size = size
-            key = PyBytes_FromStringAndSize(<char *> peer, size)
-            found_group = found.get(key)
-            if found_group is None:
-                found_group = []
-                found[key] = found_group
-            group = <list> found_group
-        group.append(PyBytes_FromStringAndSize(<char *> slab[i], received[i].msg_len))
-    return found
+    cpdef dict receive_from(self):
+        cdef int i, size, last_size = 0, count = self._read()
+        cdef uint8_t peer[38]
+        cdef uint8_t last[38]
+        cdef dict found = {}
+        cdef list group = None
+        cdef bytes key
+        for i in range(count):
+            size = isthmus_peer(i, peer)
+            if size == 0:
+                continue
+            if size != last_size or memcmp(peer, last, size):
+                memcpy(last, peer, size)
+                last_size = size
+                key = PyBytes_FromStringAndSize(<char *> peer, size)
+                found_group = found.get(key)
+                if found_group is None:
+                    found_group = []
+                    found[key] = found_group
+                group = <list> found_group
+            group.append(PyBytes_FromStringAndSize(<char *> slab[i], received[i].msg_len))
+        return found
 
-
-def send(sock, list datagrams not None, Py_ssize_t start, bytes peer=None):
-    cdef Py_ssize_t i, count = len(datagrams) - start
-    cdef int sent, size = 0
-    cdef const unsigned char *to = NULL
-    cdef bytes data
-    if start < 0 or count <= 0:
-        raise ValueError("there is nothing to send")
-    if count > BATCH:
-        count = BATCH
-    if peer is not None:
-        size = <int> PyBytes_GET_SIZE(peer)
-        if size not in (10, 14, 22, 38):
-            raise ValueError("this is not a peer")
-        to = <const unsigned char *> PyBytes_AS_STRING(peer)
-    for i in range(count):
-        data = <bytes?> datagrams[start + i]
-        vectors[i].iov_base = PyBytes_AS_STRING(data)
-        vectors[i].iov_len = PyBytes_GET_SIZE(data)
-    sent = isthmus_send(sock.fileno(), <int> count, to, size)
-    if sent < 0:
-        PyErr_SetFromErrno(OSError)
-    return sent
+    @cython.wraparound(False)
+    cpdef Py_ssize_t send(self, list datagrams, Py_ssize_t start, bytes peer=None) except -1:
+        cdef Py_ssize_t i, count = 0 if datagrams is None else len(datagrams) - start
+        cdef int sent, size = 0
+        cdef const unsigned char *to = NULL
+        cdef bytes data
+        if start < 0 or count <= 0:
+            raise ValueError("there is nothing to send")
+        if count > BATCH:
+            count = BATCH
+        if peer is not None:
+            size = <int> PyBytes_GET_SIZE(peer)
+            if size not in (10, 14, 22, 38):
+                raise ValueError("this is not a peer")
+            to = <const unsigned char *> PyBytes_AS_STRING(peer)
+        for i in range(count):
+            data = <bytes?> datagrams[start + i]
+            vectors[i].iov_base = PyBytes_AS_STRING(data)
+            vectors[i].iov_len = PyBytes_GET_SIZE(data)
+        sent = isthmus_send(self._descriptor, <int> count, to, size)
+        if sent < 0:
+            PyErr_SetFromErrno(OSError)
+        return sent
