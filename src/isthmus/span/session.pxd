@@ -5,6 +5,7 @@ cdef class Session
 
 from isthmus.span.carrier cimport Carrier
 from isthmus.span.counters cimport Counters
+from isthmus.span.flow cimport Flow
 from isthmus.span.flows cimport Flows
 from isthmus.span.limits cimport Budget
 from isthmus.span.outbox cimport Outbox
@@ -17,6 +18,7 @@ cdef long long EARLY_DATA, MAXIMUM_AHEAD, _MAXIMUM_ID
 
 cdef class Handler:
     cpdef data(self, Stream stream, data)
+    cpdef datagrams(self, Flow flow, list datagrams)
 
 
 @cython.final

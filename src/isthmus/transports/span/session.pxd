@@ -1,8 +1,10 @@
 # The C types of session.py, for Cython; session.py itself is ordinary Python and runs without them.
 cimport cython
 
+from isthmus.span.flow cimport Flow
 from isthmus.span.session cimport Handler, Session
 from isthmus.span.stream cimport Stream
+from isthmus.transports.span.flow cimport SpanFlow
 from isthmus.transports.span.stream cimport SpanStream
 
 cdef double _EARLIER
@@ -23,3 +25,6 @@ cdef class SessionDriver(Handler):
 
     @cython.locals(owner=SpanStream)
     cpdef data(self, Stream stream, data)
+
+    @cython.locals(owner=SpanFlow)
+    cpdef datagrams(self, Flow flow, list datagrams)
