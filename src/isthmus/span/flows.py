@@ -224,13 +224,13 @@ class Flows:
             else:
                 message.put(header, 0, len(header))
                 message.put(data, 0, size)
-            waiting.pop(0)
             flow.size -= size + OVERHEAD
             self.waiting -= size + OVERHEAD
             added += whole
             sent += 1
             self._turn += 1
-            if waiting:
+            if len(waiting) > 1:
+                waiting.pop(0)
                 turns.append(flow)
             else:
                 flow.queued = False

@@ -36,27 +36,45 @@ cdef extern from *:
     static union { struct cmsghdr align; char space[CONTROL]; } told[BATCH], controls[BATCH];
     static struct sockaddr_storage names[BATCH], target;
     static struct iovec into[BATCH], vectors[BATCH];
-    static struct mmsghdr received[BATCH], messages[BATCH];
-    static int used = BATCH;
+    static struct mmsghdr received[BATCH], plain[BATCH], messages[BATCH];
+    static int used = BATCH, prepared = 0;
 
-    static int isthmus_receive(int fd) {
+    static int isthmus_receive(int fd, struct mmsghdr *into_these) {
+        int count;
+        do count = recvmmsg(fd, into_these, BATCH, MSG_DONTWAIT, NULL);
+        while (count < 0 && errno == EINTR);
+        return count;
+    }
+
+    static void isthmus_prepare(int i, struct msghdr *one) {
+        into[i].iov_base = slab[i];
+        into[i].iov_len = SIZE;
+        one->msg_iov = &into[i];
+        one->msg_iovlen = 1;
+    }
+
+    /* Reads into `received`, with who sent each. */
+    static int isthmus_receive_named(int fd) {
         int i, count;
         for (i = 0; i < used; i++) {
             struct msghdr *one = &received[i].msg_hdr;
-            into[i].iov_base = slab[i];
-            into[i].iov_len = SIZE;
+            isthmus_prepare(i, one);
             one->msg_name = &names[i];
             one->msg_namelen = sizeof names[i];
-            one->msg_iov = &into[i];
-            one->msg_iovlen = 1;
             one->msg_control = told[i].space;
             one->msg_controllen = CONTROL;
             one->msg_flags = 0;
         }
-        do count = recvmmsg(fd, received, BATCH, MSG_DONTWAIT, NULL);
-        while (count < 0 && errno == EINTR);
+        count = isthmus_receive(fd, received);
         used = count < 0 ? 1 : count < BATCH ? count + 1 : BATCH;
         return count;
+    }
+
+    /* Reads into `plain`, of which the kernel changes nothing that it reads. */
+    static int isthmus_receive_plain(int fd) {
+        for (; prepared < BATCH; prepared++)
+            isthmus_prepare(prepared, &plain[prepared].msg_hdr);
+        return isthmus_receive(fd, plain);
     }
 
     /* Writes who sent a datagram as datagram_socket.py says; returns its size, 0 for another family. */
@@ -221,7 +239,9 @@ cdef extern from *:
     uint8_t slab[64][65536]
     iovec vectors[64]
     mmsghdr received[64]
-    int isthmus_receive(int fd)
+    mmsghdr plain[64]
+    int isthmus_receive_named(int fd)
+    int isthmus_receive_plain(int fd)
     int isthmus_peer(int i, unsigned char *peer)
     int isthmus_send(int fd, int count, const unsigned char *peer, int size)
 
@@ -233,8 +253,12 @@ cdef class DatagramSocket(PlainDatagramSocket):
         PlainDatagramSocket.__init__(self, sock)
         self._descriptor = sock.fileno()
 
-    cdef int _read(self) except -1:
-        cdef int count = isthmus_receive(self._descriptor)
+    cdef int _read(self, bint named) except -1:
+        cdef int count
+        if named:
+            count = isthmus_receive_named(self._descriptor)
+        else:
+            count = isthmus_receive_plain(self._descriptor)
         if count < 0:
             if errno == EAGAIN:
                 return 0
@@ -242,14 +266,14 @@ cdef class DatagramSocket(PlainDatagramSocket):
         return count
 
     cpdef list receive(self):
-        cdef int i, count = self._read()
+        cdef int i, count = self._read(False)
         cdef list found = []
         for i in range(count):
-            found.append(PyBytes_FromStringAndSize(<char *> slab[i], received[i].msg_len))
+            found.append(PyBytes_FromStringAndSize(<char *> slab[i], plain[i].msg_len))
         return found
 
     cpdef dict receive_from(self):
-        cdef int i, size, last_size = 0, count = self._read()
+        cdef int i, size, last_size = 0, count = self._read(True)
         cdef uint8_t peer[38]
         cdef uint8_t last[38]
         cdef dict found = {}
