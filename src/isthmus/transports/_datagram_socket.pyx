@@ -287,7 +287,7 @@ cdef class DatagramSocket(PlainDatagramSocket):
                 memcpy(last, peer, size)
                 last_size = size
                 key = PyBytes_FromStringAndSize(<char *> peer, size)
-                found_group = found.get(key)
+                found_group = None if group is None else found.get(key)
                 if found_group is None:
                     found_group = []
                     found[key] = found_group
