@@ -265,6 +265,23 @@ def test_a_server_that_is_away_costs_no_datagram_when_it_is_back(ends: Ends) -> 
     assert counters == DatagramCounters(unreachable=1)
 
 
+@each_twin
+def test_once_closed_its_descriptor_is_used_no_more(twin: Any, ends: Ends) -> None:
+    counters = DatagramCounters()
+    closed, descriptor = twin(ends.client), ends.client.fileno()
+    closed.close()
+    assert ends.client.fileno() == -1
+    another = os.dup(ends.bound.fileno())  # the lowest that is free: the same
+    try:
+        assert another == descriptor
+        closed.send_all([b"a"], counters)
+        assert counters == DatagramCounters(dropped_unsent=1)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            closed.receive()
+    finally:
+        os.close(another)
+
+
 def test_a_full_buffer_drops(ends: Ends) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:
         right = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

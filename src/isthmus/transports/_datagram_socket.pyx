@@ -253,6 +253,10 @@ cdef class DatagramSocket(PlainDatagramSocket):
         PlainDatagramSocket.__init__(self, sock)
         self._descriptor = sock.fileno()
 
+    cpdef close(self):
+        self._descriptor = -1
+        self._socket.close()
+
     cdef int _read(self, bint named) except -1:
         cdef int count
         if named:

@@ -7,6 +7,7 @@ from isthmus.transports.datagrams cimport DatagramCounters
 cdef class PlainDatagramSocket:
     cdef object _socket
 
+    cpdef close(self)
     cpdef list receive(self)
     cpdef dict receive_from(self)
     cpdef Py_ssize_t send(self, list datagrams, Py_ssize_t start, bytes peer=*) except -1

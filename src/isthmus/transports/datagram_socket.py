@@ -40,13 +40,17 @@ _UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno
 class PlainDatagramSocket:
     """A UDP socket that does not block, whose datagrams are read and sent many at a time.
 
-    It does not own `sock`: who closes that uses this no more.
+    It owns `sock`: close it here, so that its descriptor, which may be another's then, is used no more.
     """
 
     __slots__ = ("_socket",)
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+
+    def close(self) -> None:
+        """Close the socket; what is sent after that is counted as not sent."""
+        self._socket.close()
 
     def receive(self) -> list[bytes]:
         """Return the datagrams that wait at a connected socket, at most `BATCH`; none is an empty list.

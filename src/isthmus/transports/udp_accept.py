@@ -149,7 +149,7 @@ class UdpAccept(Layer):
         self._closed = True
         if self._watched:
             poller_of(self._loop).forget(self.socket.fileno())
-        self.socket.close()
+        self.datagrams.close()
 
 
 class UdpPeer(DatagramLayer):

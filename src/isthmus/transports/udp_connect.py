@@ -211,7 +211,7 @@ class UdpTransport(DatagramLayer):
         sock, self._socket = self._socket, None
         if sock is not None:
             poller_of(self._loop).forget(sock.fileno())
-            sock.close()
+            self._datagrams.close()
 
     def info(self, name: str) -> Any:
         if self._socket is None:
