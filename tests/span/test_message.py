@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from isthmus.span.frames import data_header
+import pytest
+
+from isthmus.span.frames import data_header, header
 from isthmus.span.message import Message
 
 
@@ -22,6 +24,15 @@ def test_what_does_not_fit_waits_unless_it_is_alone() -> None:
     assert message.add(b"x" * 20)
     assert not message.add(b"y")
     assert joined(message) == b"x" * 20
+
+
+@pytest.mark.parametrize("size", [0, 1, 1_200, 16_383, 16_384, 65_527])
+def test_a_frame_may_have_its_header_as_a_number(size: int) -> None:
+    message = Message(1 << 20)
+    for _ in range(8):
+        message.add_frame(0x17 << 56 | size << 32 | 5, bytes(size))
+    assert joined(message) == 8 * (header(0x17, 5, size) + bytes(size))
+    assert message.size == (1 << 20) - message.room == 8 * (8 + size)
 
 
 def test_large_pieces_are_not_copied() -> None:

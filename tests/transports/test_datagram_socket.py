@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,22 +20,18 @@ from hypothesis import strategies as st
 from isthmus.transports import datagram_socket
 from isthmus.transports.datagram_socket import (
     BATCH,
+    DatagramSocket,
+    PlainDatagramSocket,
     answer_from_where_it_came,
     peer_address,
     peer_of,
     prepare,
-    send_all,
 )
 from isthmus.transports.datagrams import DatagramCounters
 
-PLAIN = SimpleNamespace(
-    receive=datagram_socket.plain_receive,
-    receive_from=datagram_socket.plain_receive_from,
-    send=datagram_socket.plain_send,
-)
-TWINS = [pytest.param(PLAIN, id="plain")]
+TWINS = [pytest.param(PlainDatagramSocket, id="plain")]
 if datagram_socket.COMPILED:
-    TWINS.append(pytest.param(datagram_socket, id="compiled"))
+    TWINS.append(pytest.param(DatagramSocket, id="compiled"))
 each_twin = pytest.mark.parametrize("twin", TWINS)
 HOSTS = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 LARGEST = {socket.AF_INET: 65_507, socket.AF_INET6: 65_527}
@@ -84,13 +79,13 @@ def test_datagrams_keep_their_boundaries_and_order(twin: Any, ends: Ends) -> Non
     sent = [os.urandom(size) for size in (0, 1, 100, 1472, 1500, 2048, 9000, 32768, largest, 0)]
     start = 0
     while start < len(sent):
-        start += twin.send(ends.client, sent, start)
-    found = twin.receive_from(ends.bound)
+        start += twin(ends.client).send(sent, start)
+    found = twin(ends.bound).receive_from()
     assert list(found.values()) == [sent]
     (peer,) = found
     assert peer_address(peer) == ends.client.getsockname()[:2]
-    assert twin.send(ends.bound, sent, 0, peer) == len(sent)
-    assert twin.receive(ends.client) == sent
+    assert twin(ends.bound).send(sent, 0, peer) == len(sent)
+    assert twin(ends.client).receive() == sent
 
 
 @each_twin
@@ -102,10 +97,10 @@ def test_whatever_is_sent_comes(twin: Any, sizes: list[int]) -> None:
         sent = [random.randbytes(size) for size in sizes]
         start, came = 0, []
         while start < len(sent):
-            taken = twin.send(ends.client, sent, start)
+            taken = twin(ends.client).send(sent, start)
             assert 1 <= taken <= BATCH
             start += taken
-        while found := twin.receive_from(ends.bound):
+        while found := twin(ends.bound).receive_from():
             (group,) = found.values()
             assert len(group) <= BATCH
             came += group
@@ -116,8 +111,8 @@ def test_whatever_is_sent_comes(twin: Any, sizes: list[int]) -> None:
 
 @each_twin
 def test_nothing_waits(twin: Any, ends: Ends) -> None:
-    assert twin.receive(ends.client) == []
-    assert twin.receive_from(ends.bound) == {}
+    assert twin(ends.client).receive() == []
+    assert twin(ends.bound).receive_from() == {}
 
 
 @each_twin
@@ -127,7 +122,7 @@ def test_senders_are_told_apart(twin: Any, ends: Ends) -> None:
         for turn in range(3):
             for number, other in enumerate(others):
                 other.sendto(bytes([number, turn]), ends.bound.getsockname())
-        found = twin.receive_from(ends.bound)
+        found = twin(ends.bound).receive_from()
         assert len(found) == len(others)
         for number, (peer, datagrams) in enumerate(found.items()):
             assert peer_address(peer) == (
@@ -143,23 +138,23 @@ def test_senders_are_told_apart(twin: Any, ends: Ends) -> None:
 @each_twin
 def test_both_twins_call_a_sender_the_same(twin: Any, ends: Ends) -> None:
     ends.client.send(b"a")
-    (peer,) = twin.receive_from(ends.bound)
+    (peer,) = twin(ends.bound).receive_from()
     assert peer == peer_of(ends.client.family, ends.client.getsockname())
 
 
 @each_twin
 def test_nobody_listens(twin: Any, ends: Ends) -> None:
     ends.bound.close()
-    twin.send(ends.client, [b"a"], 0)
+    twin(ends.client).send([b"a"], 0)
     with pytest.raises(ConnectionRefusedError):
-        twin.receive(ends.client)
-    assert twin.receive(ends.client) == []
+        twin(ends.client).receive()
+    assert twin(ends.client).receive() == []
 
 
 @each_twin
 def test_too_large(twin: Any, ends: Ends) -> None:
     with pytest.raises(OSError) as caught:
-        twin.send(ends.client, [bytes(65_536)], 0)
+        twin(ends.client).send([bytes(65_536)], 0)
     assert caught.value.errno == errno.EMSGSIZE
 
 
@@ -172,12 +167,12 @@ def test_the_answer_comes_from_where_the_question_went(twin: Any) -> None:
         answer_from_where_it_came(ends.bound)
         ends.client.connect(("127.0.0.7", ends.bound.getsockname()[1]))  # takes nothing from 127.0.0.1
         ends.client.send(b"question")
-        found = twin.receive_from(ends.bound)
+        found = twin(ends.bound).receive_from()
         assert list(found.values()) == [[b"question"]]
         (peer,) = found
         assert peer_address(peer) == ends.client.getsockname()
-        twin.send(ends.bound, [b"answer", b"another"], 0, peer)
-        assert twin.receive(ends.client) == [b"answer", b"another"]
+        twin(ends.bound).send([b"answer", b"another"], 0, peer)
+        assert twin(ends.client).receive() == [b"answer", b"another"]
     finally:
         ends.close()
 
@@ -190,11 +185,11 @@ def test_the_answer_comes_from_where_the_question_went_over_ipv6(twin: Any) -> N
     try:
         answer_from_where_it_came(ends.bound)
         ends.client.send(b"question")
-        (peer,) = twin.receive_from(ends.bound)
+        (peer,) = twin(ends.bound).receive_from()
         assert len(peer) == 38
         assert peer_address(peer) == ends.client.getsockname()[:2]
-        twin.send(ends.bound, [b"answer"], 0, peer)
-        assert twin.receive(ends.client) == [b"answer"]
+        twin(ends.bound).send([b"answer"], 0, peer)
+        assert twin(ends.client).receive() == [b"answer"]
     finally:
         ends.close()
 
@@ -208,14 +203,15 @@ def test_a_peer_with_an_interface() -> None:
 # --- what cannot be sent is counted, whatever it is
 
 
-class Script:
-    """Stands for `send`: each item is how many are taken, or the error."""
+class Script(PlainDatagramSocket):
+    """Sends as it is told: each item is how many are taken, or the error."""
 
-    def __init__(self, *steps: int | OSError) -> None:
+    def __init__(self, sock: socket.socket, *steps: int | OSError) -> None:
+        super().__init__(sock)
         self.steps = list(steps)
         self.tried: list[int] = []
 
-    def __call__(self, sock: Any, datagrams: list[bytes], start: int, peer: bytes | None = None) -> int:
+    def send(self, datagrams: list[bytes], start: int, peer: bytes | None = None) -> int:
         self.tried.append(start)
         step = self.steps.pop(0)
         if isinstance(step, OSError):
@@ -246,15 +242,12 @@ def error(number: int) -> OSError:
     ],
 )
 def test_what_cannot_be_sent_is_counted(
-    steps: tuple[int | OSError, ...],
-    tried: list[int],
-    counted: dict[str, int],
-    monkeypatch: pytest.MonkeyPatch,
+    steps: tuple[int | OSError, ...], tried: list[int], counted: dict[str, int]
 ) -> None:
-    script, counters = Script(*steps), DatagramCounters()
-    monkeypatch.setattr(datagram_socket, "send", script)
+    counters = DatagramCounters()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        send_all(sock, [b"a", b"b", b"c", b"d"], counters)
+        script = Script(sock, *steps)
+        script.send_all([b"a", b"b", b"c", b"d"], counters)
     assert script.tried == tried
     assert counters == DatagramCounters(**counted)
 
@@ -263,13 +256,30 @@ def test_a_server_that_is_away_costs_no_datagram_when_it_is_back(ends: Ends) -> 
     counters = DatagramCounters()
     at = ends.bound.getsockname()
     ends.bound.close()
-    send_all(ends.client, [b"lost"], counters)
+    DatagramSocket(ends.client).send_all([b"lost"], counters)
     ends.bound = socket.socket(ends.client.family, socket.SOCK_DGRAM)
     prepare(ends.bound)
     ends.bound.bind(at)
-    send_all(ends.client, [b"a", b"b"], counters)
-    assert list(datagram_socket.receive_from(ends.bound).values()) == [[b"a", b"b"]]
+    DatagramSocket(ends.client).send_all([b"a", b"b"], counters)
+    assert list(DatagramSocket(ends.bound).receive_from().values()) == [[b"a", b"b"]]
     assert counters == DatagramCounters(unreachable=1)
+
+
+@each_twin
+def test_once_closed_its_descriptor_is_used_no_more(twin: Any, ends: Ends) -> None:
+    counters = DatagramCounters()
+    closed, descriptor = twin(ends.client), ends.client.fileno()
+    closed.close()
+    assert ends.client.fileno() == -1
+    another = os.dup(ends.bound.fileno())  # the lowest that is free: the same
+    try:
+        assert another == descriptor
+        closed.send_all([b"a"], counters)
+        assert counters == DatagramCounters(dropped_unsent=1)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            closed.receive()
+    finally:
+        os.close(another)
 
 
 def test_a_full_buffer_drops(ends: Ends) -> None:
@@ -280,7 +290,7 @@ def test_a_full_buffer_drops(ends: Ends) -> None:
         left.setblocking(False)
         left.connect(name)
         counters = DatagramCounters()
-        send_all(left, [bytes(1000)] * 2000, counters)
+        DatagramSocket(left).send_all([bytes(1000)] * 2000, counters)
         assert 0 < counters.dropped_buffer < 2000
         right.close()
 
@@ -292,17 +302,17 @@ def test_the_compiled_one_is_used_where_it_was_built() -> None:
         pytest.skip("the extension was not built")
     if os.environ.get("ISTHMUS_PURE") == "1":
         pytest.skip("ISTHMUS_PURE is set")
-    assert datagram_socket.receive is built.receive
+    assert DatagramSocket is built.DatagramSocket
 
 
 @pytest.mark.skipif(not datagram_socket.COMPILED, reason="the extension was not built")
 def test_the_compiled_one_refuses_nonsense(ends: Ends) -> None:
     with pytest.raises(ValueError, match="nothing to send"):
-        datagram_socket.send(ends.client, [b"a"], 1)
+        DatagramSocket(ends.client).send([b"a"], 1)
     with pytest.raises(ValueError, match="not a peer"):
-        datagram_socket.send(ends.client, [b"a"], 0, b"short")
+        DatagramSocket(ends.client).send([b"a"], 0, b"short")
     with pytest.raises(TypeError):
-        datagram_socket.send(ends.client, ["text"], 0)  # type: ignore[list-item]
+        DatagramSocket(ends.client).send(["text"], 0)  # type: ignore[list-item]
 
 
 @each_twin
@@ -331,10 +341,10 @@ def test_runs_of_one_size_are_cut_again(twin: Any, sizes: list[int], ends: Ends)
             prepare(client)
         came: list[bytes] = []
         while start < len(sent):
-            start += twin.send(client, sent, start, peer)
-            for group in twin.receive_from(ends.bound).values():
+            start += twin(client).send(sent, start, peer)
+            for group in twin(ends.bound).receive_from().values():
                 came += group
-        while found := twin.receive_from(ends.bound):
+        while found := twin(ends.bound).receive_from():
             (group,) = found.values()
             came += group
         assert came == sent
@@ -353,9 +363,9 @@ bound.bind(("127.0.0.1", 0))
 client.connect(bound.getsockname())
 sent = [bytes([number]) * 3000 for number in range(20)] + [b"small"] * 3
 counters = DatagramCounters()
-datagram_socket.send_all(client, sent, counters)
+datagram_socket.DatagramSocket(client).send_all(sent, counters)
 came = []
-while found := datagram_socket.receive_from(bound):
+while found := datagram_socket.DatagramSocket(bound).receive_from():
     came += next(iter(found.values()))
 assert came == sent, [len(each) for each in came]
 assert counters == DatagramCounters(), counters

@@ -7,7 +7,6 @@ import errno
 import os
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -17,7 +16,7 @@ from tests.transports.test_ws_datagrams import Above
 
 from isthmus.config.model import AcceptOptions, Bind
 from isthmus.errors import BindError, ConnectError
-from isthmus.transports import datagram_socket
+from isthmus.transports.datagram_socket import Peer, PlainDatagramSocket
 from isthmus.transports.datagrams import DatagramCounters, DatagramIncoming
 from isthmus.transports.udp_accept import UdpAccept, bind
 from isthmus.uri import parse
@@ -150,15 +149,16 @@ async def test_a_flow_may_close_the_accept_while_it_reads(scene: Scene) -> None:
 
 
 async def test_a_read_that_fails_is_tried_again(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    real = datagram_socket.receive_from
     failures = [OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))]
 
-    def fail(sock: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return real(sock)
+    class Failing(PlainDatagramSocket):
+        def receive_from(self) -> dict[Peer, list[bytes]]:
+            if failures:
+                raise failures.pop()
+            return super().receive_from()
 
-    with mock.patch.object(datagram_socket, "receive_from", fail), scene.client() as client:
+    scene.accept.datagrams = Failing(scene.accept.socket)
+    with scene.client() as client:
         client.send(b"a")
         await until(lambda: scene.flows and scene.flows[0].came)
     assert "cannot read: Cannot allocate memory" in caplog.text

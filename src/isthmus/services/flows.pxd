@@ -1,10 +1,15 @@
 # The C types of flows.py, for Cython; flows.py itself is ordinary Python and runs without them.
+cimport cython
+from cpython cimport time
+
+from isthmus.transports cimport datagrams as sides
+from isthmus.transports.datagrams cimport DatagramCounters, DatagramLayer
 
 
 cdef class FlowService:
     cdef public double last_active
     cdef public object loop
-    cdef public object counters
+    cdef public DatagramCounters counters
     cdef public object name
     cdef public object connector
     cdef public object options
@@ -19,14 +24,18 @@ cdef class FlowService:
     cdef object _reported
     cdef object _reported_drops
     cdef double _warned_at
+    cdef bint _monotonic
+
+    cpdef double now(self) except? -1
 
 
-cdef class FlowSide:
+cdef class FlowSide(DatagramLayer):
     cdef public Flow flow
     cdef public FlowSide other
     cdef public object transport
     cdef public object bytes
 
+    @cython.locals(flow=Flow, service=FlowService, counters=DatagramCounters)
     cpdef datagrams_received(self, list datagrams)
 
 
@@ -41,7 +50,7 @@ cdef class Flow:
     cdef object _retry
     cdef object _error
     cdef object _waiting
-    cdef object _client
+    cdef str _client
     cdef Py_ssize_t _waiting_size
     cdef double _began
     cdef bint _failed

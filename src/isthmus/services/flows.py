@@ -17,17 +17,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 
 from isthmus import access
 from isthmus.config.model import EchoProperties, ProxyProperties, Service, UdpOptions
 from isthmus.errors import ConnectError
 from isthmus.services.idle import IdleQueue
+from isthmus.transports import datagrams as sides
 from isthmus.transports.base import Dial
 from isthmus.transports.datagrams import (
     DatagramConnector,
     DatagramCounters,
     DatagramIncoming,
+    DatagramLayer,
     DatagramTransport,
 )
 
@@ -58,7 +61,9 @@ class FlowService:
         self.options: UdpOptions = service.udp
         self.maximum_pending_bytes = properties.maximum_pending_bytes
         self.loop = asyncio.get_running_loop()
-        self.last_active = self.loop.time()
+        # The clock of asyncio's own loops, which compiled code reads without a call of Python.
+        self._monotonic = getattr(type(self.loop), "time", None) is asyncio.BaseEventLoop.time
+        self.last_active = self.now()
         self._flows: IdleQueue[Flow] = IdleQueue()
         self._open: set[Flow] = set()
         self._allowance = float(self.options.udp_maximum_flow_rate)
@@ -119,6 +124,10 @@ class FlowService:
 
     def connections(self) -> int:
         return len(self._open)
+
+    def now(self) -> float:
+        """Return what the loop's `time` does."""
+        return time.monotonic() if self._monotonic else self.loop.time()
 
     def flow_ended(self, flow: Flow) -> None:
         """A flow is over; called by it."""
@@ -308,7 +317,7 @@ class Flow:
             self.service.counters.dropped_failed += len(waiting)
 
 
-class FlowSide:
+class FlowSide(DatagramLayer):
     """One side of a flow: the receiver of its transport."""
 
     __slots__ = ("bytes", "flow", "other", "transport")
@@ -327,16 +336,17 @@ class FlowSide:
     def datagrams_received(self, datagrams: list[bytes]) -> None:
         flow = self.flow
         service = flow.service
-        service.last_active = flow.last_active = service.loop.time()
+        counters = service.counters
+        service.last_active = flow.last_active = service.now()
         if self is flow.client:
-            service.counters.from_client += len(datagrams)
+            counters.from_client += len(datagrams)
         else:
-            service.counters.to_client += len(datagrams)
+            counters.to_client += len(datagrams)
         if flow._client:
             self.bytes += sum(map(len, datagrams))
         target = self.other.transport
         if target is not None:
-            target.send(datagrams)
+            sides.send(target, datagrams)
         else:
             flow.wait(datagrams)
 

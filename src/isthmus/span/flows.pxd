@@ -7,11 +7,13 @@ from isthmus.span cimport frames
 from isthmus.span.carrier cimport Carrier
 from isthmus.span.flow cimport Flow
 from isthmus.span.message cimport Message
-from isthmus.span.session cimport Session
+from isthmus.span.session cimport Handler, Session
 
 cdef Py_ssize_t OVERHEAD, FLOWS_REMEMBERED, _AT_ONCE, MAXIMUM_DATAGRAM
 cdef long long FLOWS_BEHIND, _MAXIMUM_ID
-cdef int _DATAGRAM, _FLOW, _FLOWING
+cdef int _FLOW, _FLOWING
+cdef unsigned long long _DATAGRAM
+cdef Py_ssize_t _HEADER
 
 
 @cython.final
@@ -33,10 +35,10 @@ cdef class Flows:
     cdef readonly long long waiting
     cdef readonly int slot
 
-    @cython.locals(carrier=Carrier, size=Py_ssize_t, left=Py_ssize_t, data=bytes, waiting=list)
+    @cython.locals(carrier=Carrier, size=Py_ssize_t, left=Py_ssize_t, data=bytes, waiting=list, came=object)
     cpdef send(self, Flow flow, list datagrams, double now)
 
-    @cython.locals(carrier=Carrier, other=Carrier, each=Carrier)
+    @cython.locals(carriers=list, carrier=Carrier, other=Carrier, each=Carrier)
     cpdef Carrier carrier(self)
 
     cpdef bint reserve(self, Carrier carrier)
@@ -44,7 +46,7 @@ cdef class Flows:
     @cython.locals(carrier=Carrier)
     cpdef wake(self)
 
-    @cython.locals(turns=list, flow=Flow, waiting=list, now=double, sent="long long", added=Py_ssize_t, size=Py_ssize_t, data=bytes, header=bytes)
+    @cython.locals(turns=list, flow=Flow, waiting=list, now=double, sent="long long", added=Py_ssize_t, size="long long", whole=Py_ssize_t, data=bytes, header=bytes)
     cpdef bint fill(self, Carrier carrier, Message message, Py_ssize_t most) except -1
 
     @cython.locals(flow=Flow)
@@ -52,7 +54,7 @@ cdef class Flows:
 
     cpdef frame_received(self, Carrier carrier, int kind, unsigned int flow_id, bytes payload)
 
-    @cython.locals(session=Session, flow=Flow, flows=list, datagrams=list)
+    @cython.locals(session=Session, flow=Flow, flows=list, datagrams=list, handler=Handler)
     cpdef deliver(self)
 
     @cython.locals(carrier=Carrier)
@@ -62,3 +64,7 @@ cdef class Flows:
 
     @cython.locals(since=double)
     cdef _drop_late(self, Flow flow, list waiting, double now)
+
+
+@cython.locals(oldest=tuple)
+cdef double _oldest_came(list waiting) except? -1

@@ -29,6 +29,7 @@ _MAXIMUM_ID = 0xFFFFFFFF
 _DATAGRAM = 0x17
 _FLOW = 0x18
 _FLOWING = 0x19
+_HEADER = 8
 
 
 class Flows:
@@ -117,6 +118,7 @@ class Flows:
         if flow.waiting is not None:
             self._drop_late(flow, flow.waiting, now)
         carrier = self.carrier()
+        came = now  # one object for all of them
         for data in datagrams:
             size = len(data) + OVERHEAD
             if size > MAXIMUM_DATAGRAM + OVERHEAD:
@@ -127,9 +129,9 @@ class Flows:
                 if flow.size == left:
                     carrier = None  # it takes no more
             if flow.waiting is None:
-                flow.waiting = [(now, data)]
+                flow.waiting = [(came, data)]
             else:
-                flow.waiting.append((now, data))
+                flow.waiting.append((came, data))
             flow.size += size
             self.waiting += size
             if not flow.queued:
@@ -158,18 +160,21 @@ class Flows:
 
     def carrier(self) -> Carrier | None:
         """Return the carrier that flows go on: the same as long as it is good for that."""
-        carriers = self._session.carriers
-        carrier = carriers.get(self.slot)
+        carriers = self._session.in_order
+        carrier = None
+        for each in carriers:
+            if each.slot == self.slot:
+                carrier = each
         if carrier is not None and carrier.good_for_flows():
             return carrier
         other = None
-        for each in carriers.values():
+        for each in carriers:
             if each.good_for_flows() and (other is None or each.slot > other.slot):
                 other = each
         if other is None:
             if carrier is not None:
                 return carrier
-            for each in carriers.values():
+            for each in carriers:
                 other = each
         self.slot = -1 if other is None else other.slot
         return other
@@ -208,26 +213,32 @@ class Flows:
                 continue
             data: bytes = waiting[0][1]
             size = len(data)
+            header = None
             if flow.ours and not flow.accepted:
                 header = frames.flow_header(flow.id, flow.origin, size)
-            else:
-                header = frames.header(_DATAGRAM, flow.id, size)
-            if message.size and (added >= most or len(header) + size > message.room):
+            whole = size + (_HEADER if header is None else len(header))
+            if message.size and (added >= most or whole > message.room):
                 break
-            message.put(header, 0, len(header))
-            message.put(data, 0, size)
-            waiting.pop(0)
+            if header is None:
+                message.add_frame(_DATAGRAM << 56 | size << 32 | flow.id, data)
+            else:
+                message.put(header, 0, len(header))
+                message.put(data, 0, size)
             flow.size -= size + OVERHEAD
             self.waiting -= size + OVERHEAD
-            added += len(header) + size
+            added += whole
             sent += 1
             self._turn += 1
-            if waiting:
+            if len(waiting) > 1:
+                waiting.pop(0)
                 turns.append(flow)
             else:
                 flow.queued = False
                 flow.waiting = None
-        if 2 * self._turn >= len(turns):
+        if self._turn == len(turns):
+            turns.clear()
+            self._turn = 0
+        elif 2 * self._turn >= len(turns):
             del turns[: self._turn]
             self._turn = 0
         if sent:
@@ -280,13 +291,14 @@ class Flows:
     def deliver(self) -> None:
         """Hand on what arrived."""
         session = self._session
+        handler = session.handler
         while self._arrived:
             flows, self._arrived = self._arrived, []
             for flow in flows:
                 datagrams, flow.arrived = flow.arrived, None
                 if datagrams is not None and not flow.over:
                     session.counters.datagrams_received += len(datagrams)
-                    session.handler.datagrams(flow, datagrams)
+                    handler.datagrams(flow, datagrams)
 
     def lose(self, carrier: Carrier) -> None:
         """A carrier is gone, or silent: what waits goes elsewhere, what was on it is lost."""
@@ -391,7 +403,7 @@ class Flows:
 
     def _drop_late(self, flow: Flow, waiting: list[tuple[float, bytes]], now: float) -> None:
         since = now - self._delay
-        while waiting and waiting[0][0] < since:
+        while waiting and _oldest_came(waiting) < since:
             self._drop_oldest(flow, waiting)
             self._late += 1
 
@@ -407,6 +419,11 @@ class Flows:
                 self._overflowed += 1
                 if not fattest.waiting or fattest.size <= half:
                     break
+
+
+def _oldest_came(waiting: list[tuple[float, bytes]]) -> float:
+    oldest = waiting[0]
+    return oldest[0]
 
 
 def _size_of(flow: Flow) -> int:

@@ -5,7 +5,7 @@ from isthmus.websocket cimport _buffers as buffers
 from isthmus.span cimport frames
 
 cdef list _NONE
-cdef Py_ssize_t _GATHER_BELOW, _GATHERED, _DATA_HEADER
+cdef Py_ssize_t _GATHER_BELOW, _GATHERED, _DATA_HEADER, _HEADER
 
 
 @cython.final
@@ -23,6 +23,7 @@ cdef class Message:
     cpdef bint add(self, bytes frame)
 
     cpdef add_data_header(self, unsigned int stream, unsigned long long offset, Py_ssize_t size)
+    cpdef add_frame(self, unsigned long long word, bytes payload)
     cpdef put(self, bytes data, Py_ssize_t start, Py_ssize_t size)
     cdef _spill(self)
     cpdef bint is_gathered(self)

@@ -10,6 +10,7 @@ from isthmus.websocket.mask import Buffer
 _GATHER_BELOW = 16 * 1024
 _GATHERED = 4 * _GATHER_BELOW
 _DATA_HEADER = 16
+_HEADER = 8
 
 # Stands for each list of parts that is empty; it is replaced, never changed.
 _NONE: list[Buffer] = []
@@ -52,6 +53,16 @@ class Message:
         self.used += _DATA_HEADER
         self.size += _DATA_HEADER
         self.room -= _DATA_HEADER
+
+    def add_frame(self, word: int, payload: bytes) -> None:
+        """Add a frame of a header, as one number, and its payload; the caller has looked for room."""
+        if self.used + _HEADER > _GATHERED:
+            self._spill()
+        buffers.put_number(self.gathered, self.used, word)
+        self.used += _HEADER
+        self.size += _HEADER
+        self.room -= _HEADER
+        self.put(payload, 0, len(payload))
 
     def put(self, data: bytes, start: int, size: int) -> None:
         """Add `size` bytes of `data` from `start` on, which are a part of a frame."""

@@ -5,6 +5,7 @@ cdef class Session
 
 from isthmus.span.carrier cimport Carrier
 from isthmus.span.counters cimport Counters
+from isthmus.span.flow cimport Flow
 from isthmus.span.flows cimport Flows
 from isthmus.span.limits cimport Budget
 from isthmus.span.opened cimport OpenedStreams
@@ -23,6 +24,7 @@ cdef class Handler:
     cpdef eof(self, Stream stream)
     cpdef writable(self, Stream stream)
     cpdef closed(self, Stream stream)
+    cpdef datagrams(self, Flow flow, list datagrams)
 
 
 @cython.final

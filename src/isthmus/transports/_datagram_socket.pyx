@@ -1,11 +1,14 @@
 # cython: language_level=3
 """The compiled twin of `datagram_socket.py`, for Linux: the contracts are written there."""
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp, memcpy
+
+from isthmus.transports.datagram_socket cimport PlainDatagramSocket
 
 cdef extern from *:
     """
@@ -33,27 +36,45 @@ cdef extern from *:
     static union { struct cmsghdr align; char space[CONTROL]; } told[BATCH], controls[BATCH];
     static struct sockaddr_storage names[BATCH], target;
     static struct iovec into[BATCH], vectors[BATCH];
-    static struct mmsghdr received[BATCH], messages[BATCH];
-    static int used = BATCH;
+    static struct mmsghdr received[BATCH], plain[BATCH], messages[BATCH];
+    static int used = BATCH, prepared = 0;
 
-    static int isthmus_receive(int fd) {
+    static int isthmus_receive(int fd, struct mmsghdr *into_these) {
+        int count;
+        do count = recvmmsg(fd, into_these, BATCH, MSG_DONTWAIT, NULL);
+        while (count < 0 && errno == EINTR);
+        return count;
+    }
+
+    static void isthmus_prepare(int i, struct msghdr *one) {
+        into[i].iov_base = slab[i];
+        into[i].iov_len = SIZE;
+        one->msg_iov = &into[i];
+        one->msg_iovlen = 1;
+    }
+
+    /* Reads into `received`, with who sent each. */
+    static int isthmus_receive_named(int fd) {
         int i, count;
         for (i = 0; i < used; i++) {
             struct msghdr *one = &received[i].msg_hdr;
-            into[i].iov_base = slab[i];
-            into[i].iov_len = SIZE;
+            isthmus_prepare(i, one);
             one->msg_name = &names[i];
             one->msg_namelen = sizeof names[i];
-            one->msg_iov = &into[i];
-            one->msg_iovlen = 1;
             one->msg_control = told[i].space;
             one->msg_controllen = CONTROL;
             one->msg_flags = 0;
         }
-        do count = recvmmsg(fd, received, BATCH, MSG_DONTWAIT, NULL);
-        while (count < 0 && errno == EINTR);
+        count = isthmus_receive(fd, received);
         used = count < 0 ? 1 : count < BATCH ? count + 1 : BATCH;
         return count;
+    }
+
+    /* Reads into `plain`, of which the kernel changes nothing that it reads. */
+    static int isthmus_receive_plain(int fd) {
+        for (; prepared < BATCH; prepared++)
+            isthmus_prepare(prepared, &plain[prepared].msg_hdr);
+        return isthmus_receive(fd, plain);
     }
 
     /* Writes who sent a datagram as datagram_socket.py says; returns its size, 0 for another family. */
@@ -218,71 +239,86 @@ cdef extern from *:
     uint8_t slab[64][65536]
     iovec vectors[64]
     mmsghdr received[64]
-    int isthmus_receive(int fd)
+    mmsghdr plain[64]
+    int isthmus_receive_named(int fd)
+    int isthmus_receive_plain(int fd)
     int isthmus_peer(int i, unsigned char *peer)
     int isthmus_send(int fd, int count, const unsigned char *peer, int size)
 
 
-cdef int read(sock) except -1:
-    cdef int count = isthmus_receive(sock.fileno())
-    if count < 0:
-        if errno == EAGAIN:
-            return 0
-        PyErr_SetFromErrno(OSError)
-    return count
+cdef class DatagramSocket(PlainDatagramSocket):
+    cdef int _descriptor
 
+    def __init__(self, sock):
+        PlainDatagramSocket.__init__(self, sock)
+        self._descriptor = sock.fileno()
 
-def receive(sock):
-    cdef int i, count = read(sock)
-    cdef list found = []
-    for i in range(count):
-        found.append(PyBytes_FromStringAndSize(<char *> slab[i], received[i].msg_len))
-    return found
+    cpdef close(self):
+        self._descriptor = -1
+        self._socket.close()
 
+    cdef int _read(self, bint named) except -1:
+        cdef int count
+        if named:
+            count = isthmus_receive_named(self._descriptor)
+        else:
+            count = isthmus_receive_plain(self._descriptor)
+        if count < 0:
+            if errno == EAGAIN:
+                return 0
+            PyErr_SetFromErrno(OSError)
+        return count
 
-def receive_from(sock):
-    cdef int i, size, last_size = 0, count = read(sock)
-    cdef uint8_t peer[38]
-    cdef uint8_t last[38]
-    cdef dict found = {}
-    cdef list group = None
-    cdef bytes key
-    for i in range(count):
-        size = isthmus_peer(i, peer)
-        if size == 0:
-            continue
-        if size != last_size or memcmp(peer, last, size):
-            memcpy(last, peer, size)
-            last_size = size
-            key = PyBytes_FromStringAndSize(<char *> peer, size)
-            found_group = found.get(key)
-            if found_group is None:
-                found_group = []
-                found[key] = found_group
-            group = <list> found_group
-        group.append(PyBytes_FromStringAndSize(<char *> slab[i], received[i].msg_len))
-    return found
+    cpdef list receive(self):
+        cdef int i, count = self._read(False)
+        cdef list found = []
+        for i in range(count):
+            found.append(PyBytes_FromStringAndSize(<char *> slab[i], plain[i].msg_len))
+        return found
 
+    cpdef dict receive_from(self):
+        cdef int i, size, last_size = 0, count = self._read(True)
+        cdef uint8_t peer[38]
+        cdef uint8_t last[38]
+        cdef dict found = {}
+        cdef list group = None
+        cdef bytes key
+        for i in range(count):
+            size = isthmus_peer(i, peer)
+            if size == 0:
+                continue
+            if size != last_size or memcmp(peer, last, size):
+                memcpy(last, peer, size)
+                last_size = size
+                key = PyBytes_FromStringAndSize(<char *> peer, size)
+                found_group = None if group is None else found.get(key)
+                if found_group is None:
+                    found_group = []
+                    found[key] = found_group
+                group = <list> found_group
+            group.append(PyBytes_FromStringAndSize(<char *> slab[i], received[i].msg_len))
+        return found
 
-def send(sock, list datagrams not None, Py_ssize_t start, bytes peer=None):
-    cdef Py_ssize_t i, count = len(datagrams) - start
-    cdef int sent, size = 0
-    cdef const unsigned char *to = NULL
-    cdef bytes data
-    if start < 0 or count <= 0:
-        raise ValueError("there is nothing to send")
-    if count > BATCH:
-        count = BATCH
-    if peer is not None:
-        size = <int> PyBytes_GET_SIZE(peer)
-        if size not in (10, 14, 22, 38):
-            raise ValueError("this is not a peer")
-        to = <const unsigned char *> PyBytes_AS_STRING(peer)
-    for i in range(count):
-        data = <bytes?> datagrams[start + i]
-        vectors[i].iov_base = PyBytes_AS_STRING(data)
-        vectors[i].iov_len = PyBytes_GET_SIZE(data)
-    sent = isthmus_send(sock.fileno(), <int> count, to, size)
-    if sent < 0:
-        PyErr_SetFromErrno(OSError)
-    return sent
+    @cython.wraparound(False)
+    cpdef Py_ssize_t send(self, list datagrams, Py_ssize_t start, bytes peer=None) except -1:
+        cdef Py_ssize_t i, count = 0 if datagrams is None else len(datagrams) - start
+        cdef int sent, size = 0
+        cdef const unsigned char *to = NULL
+        cdef bytes data
+        if start < 0 or count <= 0:
+            raise ValueError("there is nothing to send")
+        if count > BATCH:
+            count = BATCH
+        if peer is not None:
+            size = <int> PyBytes_GET_SIZE(peer)
+            if size not in (10, 14, 22, 38):
+                raise ValueError("this is not a peer")
+            to = <const unsigned char *> PyBytes_AS_STRING(peer)
+        for i in range(count):
+            data = <bytes?> datagrams[start + i]
+            vectors[i].iov_base = PyBytes_AS_STRING(data)
+            vectors[i].iov_len = PyBytes_GET_SIZE(data)
+        sent = isthmus_send(self._descriptor, <int> count, to, size)
+        if sent < 0:
+            PyErr_SetFromErrno(OSError)
+        return sent

@@ -1,8 +1,7 @@
 """Many datagrams in one system call, in and out of a UDP socket that does not block.
 
-`receive`, `receive_from` and `send` are compiled (`_datagram_socket.pyx`: recvmmsg, sendmmsg) where the
-extension was built, and are the plain functions below elsewhere; both do the same. ISTHMUS_PURE=1 in the
-environment forces the plain ones.
+`DatagramSocket` is compiled (`_datagram_socket.pyx`: recvmmsg, sendmmsg) where the extension was built, and
+is the plain class below elsewhere; both do the same. ISTHMUS_PURE=1 in the environment forces the plain one.
 
 A `Peer` is who a datagram came from, as bytes: port (2), interface (4, for link-local addresses), address
 (4 or 16), all in network order; then, of a socket made by `answer_from_where_it_came`, the local address that
@@ -38,104 +37,103 @@ _V4_INFO_OPTION = 8 if sys.platform == "linux" else None  # IP_PKTINFO, which Py
 _UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
 
 
-def plain_receive(sock: socket.socket) -> list[bytes]:
-    """Return the datagrams that wait at a connected socket, at most `BATCH`; none is an empty list.
+class PlainDatagramSocket:
+    """A UDP socket that does not block, whose datagrams are read and sent many at a time.
 
-    Raises OSError: what the network said about an earlier datagram.
+    It owns `sock`: close it here, so that its descriptor, which may be another's then, is used no more.
     """
-    found: list[bytes] = []
-    try:
-        while len(found) < BATCH:
-            found.append(sock.recv(_SIZE))
-    except (BlockingIOError, InterruptedError):
-        pass
-    except OSError:
-        if not found:
-            raise
-    return found
 
+    __slots__ = ("_socket",)
 
-def plain_receive_from(sock: socket.socket) -> dict[Peer, list[bytes]]:
-    """Return the datagrams that wait at a bound socket, at most `BATCH`, by who sent them. Raises OSError."""
-    found: dict[Peer, list[bytes]] = {}
-    try:
-        for _ in range(BATCH):
-            if hasattr(sock, "recvmsg"):
-                data, extra, _, address = sock.recvmsg(_SIZE, 64)
-            else:
-                (data, address), extra = sock.recvfrom(_SIZE), []
-            found.setdefault(peer_of(sock.family, address, extra), []).append(data)
-    except (BlockingIOError, InterruptedError):
-        pass
-    except OSError:
-        if not found:
-            raise
-    return found
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
 
+    def close(self) -> None:
+        """Close the socket; what is sent after that is counted as not sent."""
+        self._socket.close()
 
-def plain_send(sock: socket.socket, datagrams: list[bytes], start: int, peer: Peer | None = None) -> int:
-    """Send `datagrams` from index `start` on, at most `BATCH`, to `peer`, or where the socket is connected.
+    def receive(self) -> list[bytes]:
+        """Return the datagrams that wait at a connected socket, at most `BATCH`; none is an empty list.
 
-    Returns how many the kernel took, at least one. Raises OSError where it did not take the first.
-    """
-    taken = 0
-    for data in datagrams[start : start + BATCH]:
+        Raises OSError: what the network said about an earlier datagram.
+        """
+        found: list[bytes] = []
         try:
-            if peer is None:
-                sock.send(data)
-            elif len(peer) in (14, 38):
-                sock.sendmsg([data], [_answer_from(peer)], 0, _target(peer))
-            else:
-                sock.sendto(data, _target(peer))
-        except OSError:
-            if taken:
-                break
-            raise
-        taken += 1
-    return taken
-
-
-receive = plain_receive
-receive_from = plain_receive_from
-send = plain_send
-if os.environ.get("ISTHMUS_PURE") != "1":
-    try:
-        from isthmus.transports import _datagram_socket
-    except ImportError:
-        pass  # not built, or a system without these calls: the plain ones serve
-    else:
-        receive = _datagram_socket.receive
-        receive_from = _datagram_socket.receive_from
-        send = _datagram_socket.send
-
-COMPILED = receive is not plain_receive
-
-
-def send_all(
-    sock: socket.socket, datagrams: list[bytes], counters: DatagramCounters, peer: Peer | None = None
-) -> None:
-    """Send `datagrams` to `peer`, or where the socket is connected; what cannot be sent is counted."""
-    start, total = 0, len(datagrams)
-    told = False
-    while start < total:
-        try:
-            start += send(sock, datagrams, start, peer)
+            while len(found) < BATCH:
+                found.append(self._socket.recv(_SIZE))
         except (BlockingIOError, InterruptedError):
-            counters.dropped_buffer += total - start
-            return
-        except OSError as error:
-            if error.errno in _UNREACHABLE and not told:
-                # What the network said about an earlier one: this one was not sent, so try once more.
-                told = True
-                counters.unreachable += 1
-                continue
-            if error.errno == errno.EMSGSIZE:
-                counters.dropped_oversized += 1
-            elif error.errno == errno.ENOBUFS:
-                counters.dropped_buffer += 1
-            else:
-                counters.dropped_unsent += 1
-            start += 1
+            pass
+        except OSError:
+            if not found:
+                raise
+        return found
+
+    def receive_from(self) -> dict[Peer, list[bytes]]:
+        """Return the datagrams that wait at a bound socket, at most `BATCH`, by who sent them.
+
+        Raises OSError.
+        """
+        sock = self._socket
+        found: dict[Peer, list[bytes]] = {}
+        try:
+            for _ in range(BATCH):
+                if hasattr(sock, "recvmsg"):
+                    data, extra, _, address = sock.recvmsg(_SIZE, 64)
+                else:
+                    (data, address), extra = sock.recvfrom(_SIZE), []
+                found.setdefault(peer_of(sock.family, address, extra), []).append(data)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            if not found:
+                raise
+        return found
+
+    def send(self, datagrams: list[bytes], start: int, peer: Peer | None = None) -> int:
+        """Send `datagrams` from index `start` on, at most `BATCH`, to `peer`, or where it is connected.
+
+        Returns how many the kernel took, at least one. Raises OSError where it did not take the first.
+        """
+        sock = self._socket
+        taken = 0
+        for data in datagrams[start : start + BATCH]:
+            try:
+                if peer is None:
+                    sock.send(data)
+                elif len(peer) in (14, 38):
+                    sock.sendmsg([data], [_answer_from(peer)], 0, _target(peer))
+                else:
+                    sock.sendto(data, _target(peer))
+            except OSError:
+                if taken:
+                    break
+                raise
+            taken += 1
+        return taken
+
+    def send_all(self, datagrams: list[bytes], counters: DatagramCounters, peer: Peer | None = None) -> None:
+        """Send `datagrams` to `peer`, or where the socket is connected; what cannot be sent is counted."""
+        start, total = 0, len(datagrams)
+        told = False
+        while start < total:
+            try:
+                start += self.send(datagrams, start, peer)
+            except (BlockingIOError, InterruptedError):
+                counters.dropped_buffer += total - start
+                return
+            except OSError as error:
+                if error.errno in _UNREACHABLE and not told:
+                    # What the network said about an earlier one: this one was not sent, so try once more.
+                    told = True
+                    counters.unreachable += 1
+                    continue
+                if error.errno == errno.EMSGSIZE:
+                    counters.dropped_oversized += 1
+                elif error.errno == errno.ENOBUFS:
+                    counters.dropped_buffer += 1
+                else:
+                    counters.dropped_unsent += 1
+                start += 1
 
 
 def prepare(sock: socket.socket) -> None:
@@ -189,3 +187,15 @@ def _answer_from(peer: Peer) -> tuple[int, int, bytes]:
         return socket.IPPROTO_IP, _V4_INFO_OPTION or 0, _V4_INFO.pack(0, peer[10:14], bytes(4))
     scope = _HEAD.unpack_from(peer)[1]
     return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _V6_INFO.pack(peer[22:38], scope)
+
+
+DatagramSocket: type[PlainDatagramSocket] = PlainDatagramSocket
+if os.environ.get("ISTHMUS_PURE") != "1":
+    try:
+        from isthmus.transports import _datagram_socket
+    except ImportError:
+        pass  # not built, or a system without these calls: the plain one serves
+    else:
+        DatagramSocket = _datagram_socket.DatagramSocket
+
+COMPILED = DatagramSocket is not PlainDatagramSocket

@@ -15,10 +15,11 @@ Rules every such transport keeps:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from isthmus.errors import ConnectError
+from isthmus.layer import Layer
 from isthmus.transports.base import Dial
 from isthmus.uri import Address
 
@@ -26,50 +27,80 @@ MAXIMUM_DATAGRAM = 65_527
 """Bytes of the largest payload over IPv6 (RFC 768: 65,535 less the header of UDP); over IPv4 it is 65,507."""
 
 
-@dataclass(slots=True)
 class DatagramCounters:
     """What happened to the flows and datagrams of one service since it started."""
 
-    flows: int = 0
-    """Flows begun."""
-    idle: int = 0
-    """Flows that ended because nothing came for `udp.inactivity.timeout`."""
-    evicted: int = 0
-    """Flows, each the idlest, that ended because `udp.maximum.flows` was reached."""
-    failed: int = 0
-    """Flows whose far side could not be connected."""
-    lost: int = 0
-    """Flows that ended because a WebSocket was lost."""
-    from_client: int = 0
-    """Datagrams that came from clients."""
-    to_client: int = 0
-    """Datagrams that came from the far side."""
-    unreachable: int = 0
-    """Times the server's machine, or one on the way, said that nobody is there (ICMP); it may come back."""
-    dropped_new: int = 0
-    """Dropped: would have begun a flow, above `udp.maximum.flow.rate` or while the gateway stops."""
-    dropped_waiting: int = 0
-    """Dropped, the oldest first: more waited for a connection than `maximum.pending.bytes`."""
-    dropped_failed: int = 0
-    """Dropped: the far side could not be connected."""
-    dropped_late: int = 0
-    """Dropped, the oldest first: waited for a WebSocket that took no more, too long or too many."""
-    dropped_buffer: int = 0
-    """Dropped: the kernel's send buffer was full."""
-    dropped_oversized: int = 0
-    """Dropped: larger than a datagram may be."""
-    dropped_unsent: int = 0
-    """Dropped: the kernel refused to send it for another reason (no route, a firewall)."""
+    __slots__ = (  # noqa: RUF023 - in the order in which the log has them
+        "flows",
+        "idle",
+        "evicted",
+        "failed",
+        "lost",
+        "from_client",
+        "to_client",
+        "unreachable",
+        "dropped_new",
+        "dropped_waiting",
+        "dropped_failed",
+        "dropped_late",
+        "dropped_buffer",
+        "dropped_oversized",
+        "dropped_unsent",
+    )
+
+    def __init__(self, **counted: int) -> None:
+        self.flows = 0
+        """Flows begun."""
+        self.idle = 0
+        """Flows that ended because nothing came for `udp.inactivity.timeout`."""
+        self.evicted = 0
+        """Flows, each the idlest, that ended because `udp.maximum.flows` was reached."""
+        self.failed = 0
+        """Flows whose far side could not be connected."""
+        self.lost = 0
+        """Flows that ended because a WebSocket was lost."""
+        self.from_client = 0
+        """Datagrams that came from clients."""
+        self.to_client = 0
+        """Datagrams that came from the far side."""
+        self.unreachable = 0
+        """Times the server's machine, or one on the way, said that nobody is there (ICMP)."""
+        self.dropped_new = 0
+        """Dropped: would have begun a flow, above `udp.maximum.flow.rate` or while the gateway stops."""
+        self.dropped_waiting = 0
+        """Dropped, the oldest first: more waited for a connection than `maximum.pending.bytes`."""
+        self.dropped_failed = 0
+        """Dropped: the far side could not be connected."""
+        self.dropped_late = 0
+        """Dropped, the oldest first: waited for a WebSocket that took no more, too long or too many."""
+        self.dropped_buffer = 0
+        """Dropped: the kernel's send buffer was full."""
+        self.dropped_oversized = 0
+        """Dropped: larger than a datagram may be."""
+        self.dropped_unsent = 0
+        """Dropped: the kernel refused to send it for another reason (no route, a firewall)."""
+        for name, count in counted.items():
+            setattr(self, name, count)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DatagramCounters):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def dropped(self) -> int:
         """Datagrams dropped here, for whatever reason."""
-        return sum(getattr(self, each.name) for each in fields(self) if each.name.startswith("dropped_"))
+        return sum(getattr(self, name) for name in self.__slots__ if name.startswith("dropped_"))
 
     def __str__(self) -> str:
         """Return what is not 0, for the log: `flows 3, from client 12, ...`."""
-        counted = ((each.name.replace("_", " "), getattr(self, each.name)) for each in fields(self))
+        counted = ((name.replace("_", " "), getattr(self, name)) for name in self.__slots__)
         return ", ".join(f"{name} {count}" for name, count in counted if count) or "nothing happened"
+
+    def __repr__(self) -> str:
+        return f"DatagramCounters({self})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +135,38 @@ class DatagramTransport(Protocol):
 
     def info(self, name: str) -> Any:
         """Return what is known, or None: peername, sockname, socket."""
+
+
+class DatagramLayer(Layer):
+    """What is called directly (see `layer`): a `DatagramReceiver`, a `DatagramTransport`, or both."""
+
+    __slots__ = ()
+
+    def datagrams_received(self, datagrams: list[bytes]) -> None:
+        """Datagrams came: see `DatagramReceiver`."""
+        raise NotImplementedError
+
+    def send(self, datagrams: list[bytes]) -> None:
+        """Send: see `DatagramTransport`."""
+        raise NotImplementedError
+
+
+def deliver(receiver: DatagramReceiver, datagrams: list[bytes]) -> None:
+    """Call `receiver.datagrams_received`."""
+    if isinstance(receiver, DatagramLayer):
+        layer: DatagramLayer = receiver
+        layer.datagrams_received(datagrams)
+    else:
+        receiver.datagrams_received(datagrams)
+
+
+def send(transport: DatagramTransport, datagrams: list[bytes]) -> None:
+    """Call `transport.send`."""
+    if isinstance(transport, DatagramLayer):
+        layer: DatagramLayer = transport
+        layer.send(datagrams)
+    else:
+        transport.send(datagrams)
 
 
 class DatagramIncoming(Protocol):

@@ -2,12 +2,19 @@
 cimport cython
 
 from isthmus.layer cimport Layer
+from isthmus.transports cimport datagrams
+from isthmus.transports.datagram_socket cimport PlainDatagramSocket
+from isthmus.transports.datagrams cimport DatagramCounters, DatagramLayer
+
+cdef Py_ssize_t BATCH
+cdef int _BATCHES_AT_A_TIME
 
 
 cdef class UdpAccept(Layer):
     cdef public object address
     cdef public object socket
-    cdef public object counters
+    cdef public PlainDatagramSocket datagrams
+    cdef public DatagramCounters counters
     cdef object _offer
     cdef object _loop
     cdef public dict _peers
@@ -15,18 +22,20 @@ cdef class UdpAccept(Layer):
     cdef bint _stopping
     cdef bint _closed
 
+    @cython.locals(_=int)
     cpdef ready(self, int events)
 
-    @cython.locals(found=dict, count=Py_ssize_t, known=UdpPeer, datagrams=list)
-    cdef bint _read(self)
+    @cython.locals(found=dict, count=Py_ssize_t, known=UdpPeer, came=list)
+    cdef bint _read(self) except -1
 
     cpdef _pause(self)
     cpdef _resume(self)
 
 
-cdef class UdpPeer:
+cdef class UdpPeer(DatagramLayer):
     cdef UdpAccept _accept
     cdef public bytes key
     cdef public object receiver
 
+    @cython.locals(accept=UdpAccept)
     cpdef send(self, list datagrams)

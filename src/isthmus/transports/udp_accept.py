@@ -11,10 +11,10 @@ from typing import Any
 from isthmus.config.model import Bind, UdpOptions
 from isthmus.errors import ConnectError
 from isthmus.layer import Layer
-from isthmus.transports import datagram_socket, multicast
+from isthmus.transports import datagram_socket, datagrams, multicast
 from isthmus.transports.base import peer_name
-from isthmus.transports.datagram_socket import Peer
-from isthmus.transports.datagrams import DatagramCounters, DatagramIncoming, DatagramReceiver
+from isthmus.transports.datagram_socket import BATCH, DatagramSocket, Peer, PlainDatagramSocket
+from isthmus.transports.datagrams import DatagramCounters, DatagramIncoming, DatagramLayer, DatagramReceiver
 from isthmus.transports.listen import bind_sockets
 from isthmus.transports.poller import READ, poller_of
 from isthmus.uri import Address, is_multicast
@@ -61,6 +61,7 @@ class UdpAccept(Layer):
     ) -> None:
         self.address = address
         self.socket = bound
+        self.datagrams: PlainDatagramSocket = DatagramSocket(bound)
         self.counters = counters
         self._offer = offer
         self._loop = asyncio.get_running_loop()
@@ -94,24 +95,24 @@ class UdpAccept(Layer):
     def _read(self) -> bool:
         """Read once; return whether there may be more."""
         try:
-            found = datagram_socket.receive_from(self.socket)
+            found = self.datagrams.receive_from()
         except OSError as error:
             # Not what a peer did: that is not told to a socket which is not connected.
             log.warning("%s: cannot read: %s", self.address, error.strerror)
             self._pause()
             return False
         count = 0
-        for peer, datagrams in found.items():
-            count += len(datagrams)
+        for peer, came in found.items():
+            count += len(came)
             known = self._peers.get(peer)
             if known is None:
-                known = self._new(peer, len(datagrams))
+                known = self._new(peer, len(came))
                 if known is None:
                     continue
             receiver = known.receiver
             if receiver is not None:
-                receiver.datagrams_received(datagrams)
-        return count >= datagram_socket.BATCH
+                datagrams.deliver(receiver, came)
+        return count >= BATCH
 
     def _new(self, peer: Peer, count: int) -> UdpPeer | None:
         if not self._stopping:
@@ -148,10 +149,10 @@ class UdpAccept(Layer):
         self._closed = True
         if self._watched:
             poller_of(self._loop).forget(self.socket.fileno())
-        self.socket.close()
+        self.datagrams.close()
 
 
-class UdpPeer:
+class UdpPeer(DatagramLayer):
     """One sender at a udp accept: a `DatagramIncoming`, and once accepted the `DatagramTransport` to him."""
 
     __slots__ = ("_accept", "key", "receiver")
@@ -184,7 +185,7 @@ class UdpPeer:
     def send(self, datagrams: list[bytes]) -> None:
         if self.receiver is not None:
             accept = self._accept
-            datagram_socket.send_all(accept.socket, datagrams, accept.counters, self.key)
+            accept.datagrams.send_all(datagrams, accept.counters, self.key)
 
     def close(self) -> None:
         if self.receiver is not None:

@@ -12,10 +12,10 @@ from typing import Any
 
 from isthmus.config.model import Bind, ConnectOptions
 from isthmus.errors import ConnectError
-from isthmus.layer import Layer
-from isthmus.transports import datagram_socket, multicast
+from isthmus.transports import datagram_socket, datagrams, multicast
 from isthmus.transports.base import Dial
-from isthmus.transports.datagrams import DatagramCounters, DatagramReceiver
+from isthmus.transports.datagram_socket import BATCH, DatagramSocket, PlainDatagramSocket
+from isthmus.transports.datagrams import DatagramCounters, DatagramLayer, DatagramReceiver
 from isthmus.transports.dial import failure, no_answer
 from isthmus.transports.poller import READ, poller_of
 from isthmus.uri import Address, is_multicast
@@ -158,13 +158,13 @@ class _Dial:
         self._connector.forget(self)
 
 
-class UdpTransport(Layer):
+class UdpTransport(DatagramLayer):
     """One UDP socket to one server, or to one group: a `DatagramTransport`. It owns the socket.
 
     A server that is not there (ICMP) does not end it: it may come back.
     """
 
-    __slots__ = ("_counters", "_group", "_loop", "_receiver", "_socket")
+    __slots__ = ("_counters", "_datagrams", "_group", "_loop", "_receiver", "_socket")
 
     def __init__(
         self,
@@ -176,6 +176,7 @@ class UdpTransport(Layer):
     ) -> None:
         self._loop = loop
         self._socket: socket.socket | None = sock
+        self._datagrams: PlainDatagramSocket = DatagramSocket(sock)
         self._receiver = receiver
         self._counters = counters
         self._group = group
@@ -192,25 +193,25 @@ class UdpTransport(Layer):
             if self._socket is None:
                 return
             try:
-                found = datagram_socket.receive(self._socket)
+                found = self._datagrams.receive()
             except OSError as error:
                 self._counters.unreachable += 1
                 log.debug("%s: %s", self._socket.getpeername() if self._group is None else "a group", error)
                 continue
             if found:
-                self._receiver.datagrams_received(found)
-            if len(found) < datagram_socket.BATCH:
+                datagrams.deliver(self._receiver, found)
+            if len(found) < BATCH:
                 return
 
     def send(self, datagrams: list[bytes]) -> None:
         if self._socket is not None:
-            datagram_socket.send_all(self._socket, datagrams, self._counters, self._group)
+            self._datagrams.send_all(datagrams, self._counters, self._group)
 
     def close(self) -> None:
         sock, self._socket = self._socket, None
         if sock is not None:
             poller_of(self._loop).forget(sock.fileno())
-            sock.close()
+            self._datagrams.close()
 
     def info(self, name: str) -> Any:
         if self._socket is None:

@@ -15,8 +15,15 @@ from collections.abc import Callable
 from typing import Any
 
 from isthmus.errors import ConnectError
+from isthmus.transports import datagrams as sides
 from isthmus.transports.base import Connector, Dial, Incoming, Transport
-from isthmus.transports.datagrams import MAXIMUM_DATAGRAM, DatagramCounters, DatagramReceiver, Freshness
+from isthmus.transports.datagrams import (
+    MAXIMUM_DATAGRAM,
+    DatagramCounters,
+    DatagramLayer,
+    DatagramReceiver,
+    Freshness,
+)
 from isthmus.transports.ws import WebSocketTransport
 from isthmus.uri import Address
 
@@ -30,7 +37,7 @@ OVERHEAD = 64
 """What a datagram counts for beside its bytes, so that empty ones are limited, too."""
 
 
-class WebSocketDatagrams:
+class WebSocketDatagrams(DatagramLayer):
     """One open WebSocket as a `DatagramTransport`; it is the receiver of the `WebSocketTransport` below."""
 
     __slots__ = ("_below", "_blocked", "_counters", "_freshness", "_loop", "_receiver", "_size", "_waiting")
@@ -64,7 +71,7 @@ class WebSocketDatagrams:
                 messages = whole
                 break
         if messages and self._receiver is not None:
-            self._receiver.datagrams_received(messages)
+            sides.deliver(self._receiver, messages)
 
     def data_received(self, data: memoryview) -> None:
         raise AssertionError("a WebSocket that gathers messages told a piece of one")

@@ -3,9 +3,11 @@ cimport cython
 
 from isthmus.span.flow cimport Flow
 from isthmus.span.flows cimport Flows
+from isthmus.transports cimport datagrams as sides
+from isthmus.transports.datagrams cimport DatagramLayer
 
 
-cdef class SpanFlow:
+cdef class SpanFlow(DatagramLayer):
     cdef object _driver
     cdef Flow _flow
     cdef Flows _flows

@@ -19,8 +19,9 @@ from isthmus.errors import ConnectError, SpanError, StreamReset
 from isthmus.span.flow import Flow
 from isthmus.span.flows import Flows
 from isthmus.span.frames import Code
+from isthmus.transports import datagrams as sides
 from isthmus.transports.base import Dial, Transport
-from isthmus.transports.datagrams import DatagramReceiver
+from isthmus.transports.datagrams import DatagramLayer, DatagramReceiver
 from isthmus.transports.span.limits import FlowTerms
 from isthmus.transports.span.request import Request
 from isthmus.transports.ws_connect import start_plain
@@ -43,7 +44,7 @@ _REASONS = {
 }
 
 
-class SpanFlow:
+class SpanFlow(DatagramLayer):
     """One flow over its session: a `DatagramTransport`. `begin` gives it its receiver."""
 
     __slots__ = ("_driver", "_flow", "_flows", "_receiver")
@@ -65,7 +66,7 @@ class SpanFlow:
     def deliver(self, datagrams: list[bytes]) -> None:
         """Datagrams came."""
         if self._receiver is not None:
-            self._receiver.datagrams_received(datagrams)
+            sides.deliver(self._receiver, datagrams)
 
     def was_ended(self, code: int, text: str) -> None:
         """The flow is over."""

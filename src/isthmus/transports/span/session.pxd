@@ -3,9 +3,11 @@ cimport cython
 
 cdef class SessionDriver
 
+from isthmus.span.flow cimport Flow
 from isthmus.span.session cimport Handler, Session
 from isthmus.span.stream cimport Stream
 from isthmus.transports.poller cimport BasePoller, poller_of
+from isthmus.transports.span.flow cimport SpanFlow
 from isthmus.transports.span.stream cimport SpanStream
 
 cdef double _EARLIER
@@ -38,3 +40,6 @@ cdef class SessionDriver(Handler):
     cpdef closed(self, Stream stream)
 
     cpdef stream_over(self, SpanStream stream)
+
+    @cython.locals(owner=SpanFlow)
+    cpdef datagrams(self, Flow flow, list datagrams)

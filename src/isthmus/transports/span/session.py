@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isthmus.span.carrier import Carrier
 from isthmus.span.flow import Flow
@@ -22,6 +22,9 @@ from isthmus.transports.span.stream import SpanStream
 from isthmus.transports.span.websocket import CarrierWebSocket
 from isthmus.uri import Address
 from isthmus.websocket.octets import Octets
+
+if TYPE_CHECKING:
+    from isthmus.transports.span.flow import SpanFlow
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +144,7 @@ class SessionDriver(Handler):
         raise NotImplementedError
 
     def datagrams(self, flow: Flow, datagrams: list[bytes]) -> None:
-        owner = flow.owner
+        owner: SpanFlow | None = flow.owner
         if owner is not None:
             owner.deliver(datagrams)
 
