@@ -67,6 +67,14 @@ def test_the_way_is_full_and_its_queue_short(rate: float, round_trip: float) -> 
     assert way.queue <= 0.3 * round_trip + 0.04
 
 
+def test_a_fast_way_is_known_soon_and_a_slow_one_is_not_taken_for_one() -> None:
+    fast, slow = Way(1_000_000_000, 0.0002), Way(2_500_000, 0.0002)
+    fast.run(0.06)
+    assert fast.pacing.frame_size == LARGEST_DATA
+    slow.run(0.06)
+    assert slow.pacing.rate == 0, "too little came to tell"
+
+
 def test_a_way_that_becomes_slower_or_faster_is_followed() -> None:
     way = Way(2e7, 0.05)
     way.run(3.0)

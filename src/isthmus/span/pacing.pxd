@@ -1,9 +1,10 @@
 # C types for pacing.py, read by Cython only.
 cimport cython
 
-cdef double _FRAME_TIME, _SHORTEST_WINDOW, _STARTING_GAIN, _GAIN, _GROWTH, _ACKNOWLEDGE_WITHIN, _ROUND, _MINIMUM_LASTS
+cdef double _FRAME_TIME, _SHORTEST_WINDOW, _SHORTEST_AT_START, _STARTING_GAIN, _GAIN, _GROWTH, _ACKNOWLEDGE_WITHIN, _ROUND, _MINIMUM_LASTS
 cdef int _WINDOWS, _FLAT_WINDOWS
 cdef Py_ssize_t LEAST_DATA
+cdef long long _MUCH
 
 
 @cython.final
@@ -44,7 +45,7 @@ cdef class Pacing:
     cpdef bint arrived(self, unsigned long long total, double now)
     cdef long long _settle(self)
 
-    @cython.locals(elapsed=double)
+    @cython.locals(elapsed=double, shortest=double)
     cdef _progress(self, double now)
 
     cpdef bint probes(self)

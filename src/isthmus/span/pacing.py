@@ -11,13 +11,15 @@ the cap is lowered until almost nothing is in flight, and the way can be measure
 
 from __future__ import annotations
 
-from isthmus.span.limits import ACKNOWLEDGE_EVERY, KIB, LARGEST_DATA, LEAST_DATA
+from isthmus.span.limits import ACKNOWLEDGE_EVERY, KIB, LARGEST_DATA, LEAST_DATA, MIB
 
 _FIRST_CAP = 128 * KIB
 _LEAST_CAP = 4 * LEAST_DATA
 _FIRST_FRAME = 16 * KIB
 _FRAME_TIME = 0.01
 _SHORTEST_WINDOW = 0.1
+_SHORTEST_AT_START = 0.005
+_MUCH = MIB  # bytes in a window, of which its rate is known well after a shorter time
 _WINDOWS = 8  # twice so many are remembered at most
 _STARTING_GAIN = 2.0
 _GAIN = 1.25
@@ -135,7 +137,8 @@ class Pacing:
         self._acknowledged += self._settle()
         self.flying_since = now
         elapsed = now - self._since
-        if elapsed < _SHORTEST_WINDOW or elapsed < self.round_trip:
+        shortest = _SHORTEST_AT_START if self._starting and self._acknowledged >= _MUCH else _SHORTEST_WINDOW
+        if elapsed < shortest or elapsed < self.round_trip:
             return
         self._sample(self._acknowledged / elapsed)
         self._begin(now)

@@ -24,7 +24,7 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_wait(int epoll, epoll_event *events, int maximum, int milliseconds)
 
 cdef enum:
-    EVENTS_AT_A_TIME = 16
+    EVENTS_AT_A_TIME = 32
 
 
 cdef class Epoll(PlainEpoll):
