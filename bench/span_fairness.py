@@ -25,7 +25,7 @@ BUILD = ROOT / "build" / "bench-fairness"
 TUNNELS = {"haproxy": SHARED / "tunnels" / "haproxy.sh", "isthmus": ROOT / "bench" / "tunnels" / "isthmus.sh"}
 WAYS = ("up", "down")
 BULK_CONNECTIONS = 8
-BULK_BYTES = 200_000_000  # of each connection
+BULK_BYTES = 400_000_000  # of each connection
 SECONDS = 1.5  # of the conversation, which begins after and ends before the bulk
 LATENCY_BAR, THROUGHPUT_BAR = 0.4, 0.8
 
