@@ -59,6 +59,9 @@ class Events:
     def write_eof(self) -> None:
         self.got.append("end")
 
+    def output_ready(self) -> None:
+        self.got.append("output")
+
 
 class DerivedEvents(Events, Layer):
     """Is a layer, and not compiled."""
@@ -73,7 +76,8 @@ def test_each_event_arrives(kind: type[Events]) -> None:
     functions.pause(layer)  # type: ignore[arg-type]
     functions.resume(layer)  # type: ignore[arg-type]
     functions.end(layer)  # type: ignore[arg-type]
-    assert layer.got == [layer, "end of input", None, "pause", "resume", "end"]  # type: ignore[attr-defined]
+    functions.wake(layer)  # type: ignore[arg-type]
+    assert layer.got == [layer, "end of input", None, "pause", "resume", "end", "output"]  # type: ignore[attr-defined]
 
 
 def test_the_ends_of_a_stack_are_layers() -> None:

@@ -5,6 +5,7 @@ cimport cython
 cdef class Layer:
     cpdef ready(self, int events)
     cpdef round_over(self)
+    cpdef output_ready(self)
     cpdef connection_made(self, transport)
     cpdef data_received(self, data)
     cpdef eof_received(self)
@@ -38,3 +39,6 @@ cpdef send(transport, data)
 
 @cython.locals(layer=Layer)
 cpdef end(transport)
+
+@cython.locals(layer=Layer)
+cpdef wake(handler)

@@ -43,6 +43,13 @@ class Sends(Protocol):
         """Send the end of our direction."""
 
 
+class Wakes(Protocol):
+    """What is called here of a `span.carrier.CarrierHandler`."""
+
+    def output_ready(self) -> None:
+        """There is something to send."""
+
+
 class Layer:
     """What is called directly. A derived class has those of these methods that its place in a stack needs."""
 
@@ -54,6 +61,10 @@ class Layer:
 
     def round_over(self) -> None:
         """All that was ready has been handled: see `Poller.tell_after_round`."""
+        raise NotImplementedError
+
+    def output_ready(self) -> None:
+        """There is something to send: see `span.carrier.CarrierHandler`."""
         raise NotImplementedError
 
     # The rest is what `base.Receiver` and `base.Transport` say.
@@ -161,3 +172,12 @@ def end(transport: Sends) -> None:
         layer.write_eof()
     else:
         transport.write_eof()
+
+
+def wake(handler: Wakes) -> None:
+    """Call `handler.output_ready`."""
+    if isinstance(handler, Layer):
+        layer: Layer = handler
+        layer.output_ready()
+    else:
+        handler.output_ready()

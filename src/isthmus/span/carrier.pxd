@@ -3,6 +3,7 @@ cimport cython
 
 cdef class Carrier
 
+from isthmus cimport layer
 from isthmus.span cimport incoming, outgoing
 from isthmus.span.flows cimport Flows
 from isthmus.span.message cimport Message

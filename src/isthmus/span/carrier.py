@@ -14,6 +14,7 @@ from collections import OrderedDict, deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from isthmus import layer
 from isthmus.errors import SpanError
 from isthmus.span import incoming, outgoing
 from isthmus.span.frames import LEAST_MAXIMUM_MESSAGE, Type, frame, wrong
@@ -275,7 +276,7 @@ class Carrier(FrameSink):
         """Ask the transport to call `data_to_send`, unless it was asked."""
         if not self._awake:
             self._awake = True
-            self.handler.output_ready()
+            layer.wake(self.handler)
 
     def send(self, frame: bytes) -> None:
         """Queue a frame before everything else."""

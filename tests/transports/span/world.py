@@ -19,7 +19,6 @@ from isthmus.transports.datagrams import DatagramCounters, DatagramIncoming, Dat
 from isthmus.transports.front import Front, Router, WebSocketRoute
 from isthmus.transports.listen import Quota
 from isthmus.transports.poller import LoopPoller
-from isthmus.transports.span import flow
 from isthmus.transports.span.accept import ServerSession, SpanAccept
 from isthmus.transports.span.client import ClientSession
 from isthmus.transports.span.connect import SpanConnector
@@ -43,7 +42,6 @@ class World:
         poller = LoopPoller(self.clock.loop)
         patch.setattr(asyncio, "get_running_loop", lambda: self.clock.loop)
         patch.setattr(time, "monotonic", self.clock.time)
-        patch.setattr(flow, "_monotonic", self.clock.time)
         patch.setattr(self.clock.loop, "poller", poller, raising=False)
         patch.setattr(random, "uniform", lambda low, high: high)
 

@@ -5,12 +5,14 @@ from isthmus.span.flow cimport Flow
 from isthmus.span.flows cimport Flows
 from isthmus.transports cimport datagrams as sides
 from isthmus.transports.datagrams cimport DatagramLayer
+from isthmus.transports.poller cimport BasePoller
 
 
 cdef class SpanFlow(DatagramLayer):
     cdef object _driver
     cdef Flow _flow
     cdef Flows _flows
+    cdef BasePoller _poller
     cdef object _receiver
 
     cpdef begin(self, receiver)

@@ -11,7 +11,6 @@ more (`udp.maximum.delay`), by the session, which counts it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from isthmus.transports.span.connect import SpanConnector
     from isthmus.transports.span.session import SessionDriver
 
-_monotonic = time.monotonic
 
 _REASONS = {
     int(Code.REFUSED): "the other gateway takes no datagrams here",
@@ -47,10 +45,11 @@ _REASONS = {
 class SpanFlow(DatagramLayer):
     """One flow over its session: a `DatagramTransport`. `begin` gives it its receiver."""
 
-    __slots__ = ("_driver", "_flow", "_flows", "_receiver")
+    __slots__ = ("_driver", "_flow", "_flows", "_poller", "_receiver")
 
     def __init__(self, driver: SessionDriver, flow: Flow) -> None:
         self._driver = driver
+        self._poller = driver.poller
         self._flows: Flows = driver.session.flows
         self._flow = flow
         self._receiver: DatagramReceiver | None = None
@@ -79,7 +78,7 @@ class SpanFlow(DatagramLayer):
     # --- from above
 
     def send(self, datagrams: list[bytes]) -> None:
-        self._flows.send(self._flow, datagrams, _monotonic())
+        self._flows.send(self._flow, datagrams, self._poller.now())
 
     def close(self) -> None:
         self._receiver = None
