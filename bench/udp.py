@@ -1,7 +1,7 @@
 """Measure datagrams through two gateways beside two socat hops, in interleaved rounds; print the ratios.
 
-Both carry UDP to UDP: `socat UDP4-LISTEN,fork` twice, and two `isthmus proxy`, between which is a plain
-WebSocket for each flow. What counts is a ratio within one run: a shared machine is too noisy for absolute
+Both carry UDP to UDP: `socat UDP4-LISTEN,fork` twice, and two `isthmus proxy`, between which the flows go
+over span. What counts is a ratio within one run: a shared machine is too noisy for absolute
 figures.
 
     python bench/udp.py [--rounds N] [--seconds S] [--cases rtt,100x1,...] [--idle N]

@@ -255,10 +255,17 @@ async def test_a_stop_closes_every_connector_after_the_services(monkeypatch: pyt
     order: list[str] = []
     original = stack.connector
 
-    def noting(*arguments: Any) -> Any:
-        made = original(*arguments)
-        monkeypatch.setattr(made, "close", lambda: order.append(f"close {made.address}"))
-        return made
+    class Noting:
+        """A connector that notes that it is closed: one that is compiled cannot be patched."""
+
+        def __init__(self, *arguments: Any) -> None:
+            self._made = original(*arguments)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._made, name)
+
+        def close(self) -> None:
+            order.append(f"close {self._made.address}")
 
     stop = ProxyService.stop
 
@@ -266,7 +273,7 @@ async def test_a_stop_closes_every_connector_after_the_services(monkeypatch: pyt
         await stop(self, deadline)
         order.append("stop")
 
-    monkeypatch.setattr(gateway_module, "connector", noting)
+    monkeypatch.setattr(gateway_module, "connector", Noting)
     monkeypatch.setattr(ProxyService, "stop", stopping)
     gateway = made(
         configuration(
