@@ -75,6 +75,29 @@ def test_a_fast_way_is_known_soon_and_a_slow_one_is_not_taken_for_one() -> None:
     assert slow.pacing.rate == 0, "too little came to tell"
 
 
+def test_a_way_whose_acknowledgements_wait_for_their_time_is_filled_again() -> None:
+    """What is in flight has become so little that the peer acknowledges it only by its timer."""
+    pacing, now = Pacing(0.0), 0.0
+    pacing.measured(0.0002, now)
+    for _ in range(400):
+        size = max(0, pacing.cap - pacing.in_flight)
+        pacing.sent(size, now)
+        now += 0.0252
+        pacing.delivered(min(size, 1_000), now)  # for a time there is little to send
+        pacing.forget(size - min(size, 1_000))
+        if pacing.probes():
+            pacing.measured(0.0002, now)
+    assert pacing.cap < 32 * 1024
+    for _ in range(100):
+        size = max(0, pacing.cap - pacing.in_flight)
+        pacing.sent(size, now)
+        now += 0.0252
+        pacing.delivered(size, now)
+        if pacing.probes():
+            pacing.measured(0.0002, now)
+    assert pacing.cap >= 32 * 1024
+
+
 def test_a_way_that_becomes_slower_or_faster_is_followed() -> None:
     way = Way(2e7, 0.05)
     way.run(3.0)

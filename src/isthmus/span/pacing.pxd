@@ -53,5 +53,5 @@ cdef class Pacing:
     cdef _begin(self, double now)
     cdef _sample(self, double rate)
 
-    @cython.locals(held=double, gain=double, allowance=double, least="long long")
+    @cython.locals(held=double, gain=double, waiting=double, allowance=double, least="long long")
     cdef _follow(self)

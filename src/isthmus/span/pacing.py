@@ -199,7 +199,9 @@ class Pacing:
             self.cap = _LEAST_CAP
         else:
             gain = _STARTING_GAIN if self._starting else _GAIN
-            allowance = min(self.rate * _ACKNOWLEDGE_WITHIN, max(ACKNOWLEDGE_EVERY, self.rate * _ROUND))
+            # With the gain, too, or what is in flight never grew again where all waits for the timer.
+            waiting = gain * self.rate * _ACKNOWLEDGE_WITHIN
+            allowance = min(waiting, max(ACKNOWLEDGE_EVERY, self.rate * _ROUND))
             allowance = min(allowance, _LARGEST_ALLOWANCE)
             least = self.cap if self._starting else _LEAST_CAP
             self.cap = max(least, int(gain * held + allowance))
