@@ -1,11 +1,11 @@
 """The WebSocket of one span carrier: what drives a `span.Carrier` over a connection (docs/span.md section 2).
 
     connection -> data_received -> websocket.Connection -> message_part -> Carrier.receive -> streams
-    streams -> output_ready -> flush, once in each round of the loop -> Carrier.data_to_send -> connection
+    streams -> output_ready -> flush, once in each round of the loop -> Carrier.message_to_send -> connection
 
 All that the streams of a session have written in one round of the loop leaves in as few messages as may be.
 Little is left waiting in the socket, so that what is urgent does not queue behind what is not: when the
-kernel has enough, `data_to_send` is not asked until it wants more.
+kernel has enough, `message_to_send` is not asked until it wants more.
 """
 
 from __future__ import annotations
