@@ -20,6 +20,9 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 SUPPORTED = ("3.11", "3.12", "3.13")
+MADE_HERE = shutil.ignore_patterns(
+    ".git", ".venv", "build", "dist", "*.egg-info", "*.so", "__pycache__", ".*_cache", ".hypothesis"
+)
 
 
 def pythons() -> dict[str, Path]:
@@ -49,8 +52,13 @@ def _is(version: str, path: Path) -> bool:
 
 
 def build_source(folder: Path) -> Path:
-    """Write the source distribution into `folder`, which has none yet, and return its path."""
-    _run(sys.executable, "-m", "build", "--sdist", "--outdir", folder, PROJECT, ISTHMUS_PURE="0")
+    """Write the source distribution into `folder`, which has none yet, and return its path.
+
+    It is made of a copy: a build writes beside the files it reads, and two at a time would take each other's.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = shutil.copytree(PROJECT, Path(scratch) / "isthmus", ignore=MADE_HERE)
+        _run(sys.executable, "-m", "build", "--sdist", "--outdir", folder, copy, ISTHMUS_PURE="0")
     (source,) = folder.glob("*.tar.gz")
     return source
 
