@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from tests.system.process import Finished, environment, run
 
@@ -149,6 +149,23 @@ def whitepaper_network() -> Iterator[Network]:
         yield network
 
 
+@contextlib.contextmanager
+def own_network(**settings: str) -> Iterator[None]:
+    """Have the calling thread, and what it starts, in a network of its own: a loopback, and these settings.
+
+    A setting is named without its `net.ipv4`: tcp_rmem="4096 131072 524288".
+    """
+    _sweep()
+    namespace = Namespace(f"{_PREFIX}-{os.getpid()}-{secrets.token_hex(3)}-own")
+    with open("/proc/thread-self/ns/net", "rb") as before, contextlib.ExitStack() as made:
+        made.callback(namespace.remove)
+        for name, value in settings.items():
+            _done([*namespace.prefix, "sysctl", "-qw", f"net.ipv4.{name}={value}"])
+        _enter(namespace.name)
+        made.callback(_move, before)
+        yield
+
+
 def _ip(*arguments: str) -> None:
     _done(["ip", *arguments])
 
@@ -182,8 +199,12 @@ def _sweep() -> None:
 def _enter(name: str) -> None:
     """Move the calling thread, and it alone, into a namespace."""
     with open(f"/run/netns/{name}", "rb") as file:
-        if sys.version_info >= (3, 12):
-            os.setns(file.fileno(), _CLONE_NEWNET)
-            return
-        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), f"cannot enter the namespace {name}")
+        _move(file)
+
+
+def _move(namespace: BinaryIO) -> None:
+    if sys.version_info >= (3, 12):
+        os.setns(namespace.fileno(), _CLONE_NEWNET)
+        return
+    if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), f"cannot enter the namespace {namespace.name}")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import socket
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.flow.gateways import Application, Backend, echo
+from tests.system.network import own_network
 from tests.system.pair import Processes
 from tests.system.process import free_port
 from tests.system.requirements import Requirements
@@ -23,8 +26,22 @@ BUDGET = 8 * MIB
 PIECE = bytes(64 * KIB)
 
 
+@pytest.fixture
+def small_buffers(need: Requirements) -> Iterator[None]:
+    """Have all applications and gateways on a machine that keeps less than usual of what is not read.
+
+    They have one kernel here, and its memory for TCP (net.ipv4.tcp_mem) is spent before their budgets are.
+    """
+    need.root()
+    for program in ("ip", "sysctl"):
+        need.program(program)
+    with own_network(tcp_rmem=f"4096 131072 {512 * KIB}"):
+        yield
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("small_buffers")
 async def test_readers_that_stall_stop_nobody_else(
     need: Requirements, processes: Processes, tmp_path: Path
 ) -> None:
@@ -37,6 +54,7 @@ async def test_readers_that_stall_stop_nobody_else(
         if await application.exactly(1) == b"e":
             return await echo(application)
         loop = asyncio.get_running_loop()
+        application._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(PIECE))
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             while True:
                 await loop.sock_sendall(application._socket, PIECE)  # `send` would lose patience

@@ -124,6 +124,30 @@ def test_what_the_kernel_does_not_take_is_told(ends: Ends) -> None:
     assert ours.in_flight() > 0
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system does not bound it")
+@pytest.mark.parametrize("dialled", [False, True])
+def test_the_kernel_keeps_little_for_one_that_does_not_read(kind: Kind, dialled: bool) -> None:
+    with nothing_left_open(), socket.socket() as listening:
+        stream_socket.prepare(listening)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        connecting = kind.open_stream(socket.AF_INET)
+        assert connecting.connect(listening.getsockname()) in (0, errno.EINPROGRESS)
+        accepted = kind.accept(listening, listening.family, None)
+        assert accepted is not None
+        ours, theirs = (connecting, accepted) if dialled else (accepted, connecting)
+        other = theirs.object()
+        assert other is not None
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        piece = bytes(64 * 1024)
+        while ours.send(piece):
+            pass
+        assert ours.in_flight() <= stream_socket.UNSENT_IN_KERNEL + 2 * len(piece)
+        theirs.close()
+        ours.close()
+
+
 def test_a_part_that_is_no_buffer_and_too_many_parts(ends: Ends) -> None:
     ours, theirs = ends
     with pytest.raises(TypeError):

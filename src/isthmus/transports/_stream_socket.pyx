@@ -17,7 +17,7 @@ from posix.unistd cimport close as close_descriptor
 from isthmus.transports.stream_socket cimport PlainStreamSocket
 
 from isthmus.transports.base import peer_name
-from isthmus.transports.stream_socket import shared
+from isthmus.transports.stream_socket import UNSENT_IN_KERNEL, shared
 
 cdef extern from "Python.h":
     PyObject *new_bytes "PyBytes_FromStringAndSize" (const char *start, Py_ssize_t size) except NULL
@@ -78,7 +78,7 @@ cdef extern from "<netinet/in.h>" nogil:
     uint32_t ntohl(uint32_t number)
 
 cdef extern from "<netinet/tcp.h>" nogil:
-    int TCP_NODELAY
+    int TCP_NODELAY, TCP_NOTSENT_LOWAT
 
 cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char *text, void *address)
@@ -96,6 +96,7 @@ cdef enum:
     SMALL = 2 * 1024
 
 MAXIMUM_PARTS = PARTS
+cdef int UNSENT = UNSENT_IN_KERNEL
 
 cdef Py_buffer shared_buffer  # never released: the memory stays where it is
 PyObject_GetBuffer(shared, &shared_buffer, PyBUF_WRITABLE)
@@ -332,9 +333,8 @@ cdef class StreamSocket(PlainStreamSocket):
         made.setblocking(False)
         return made
 
-    cdef int _switch_on(self, int level, int name) except -1:
-        cdef int on = 1
-        if setsockopt(self._descriptor, level, name, &on, sizeof(on)) < 0:
+    cdef int _set(self, int level, int name, int value) except -1:
+        if setsockopt(self._descriptor, level, name, &value, sizeof(value)) < 0:
             PyErr_SetFromErrno(OSError)
         return 0
 
@@ -361,8 +361,9 @@ def open_stream(int family):
     if made._descriptor < 0:
         PyErr_SetFromErrno(OSError)
     if family == AF_INET or family == AF_INET6:
-        made._switch_on(IPPROTO_TCP, TCP_NODELAY)
-        made._switch_on(SOL_SOCKET, SO_KEEPALIVE)
+        made._set(IPPROTO_TCP, TCP_NODELAY, 1)
+        made._set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        made._set(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
     return made
 
 

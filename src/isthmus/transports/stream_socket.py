@@ -24,9 +24,16 @@ else:
 
 READ_SIZE = 256 * 1024
 """Bytes read at most at a time into the memory that all share."""
+UNSENT_IN_KERNEL = 512 * 1024
+"""Bytes the kernel takes beyond what is on its way for a peer that does not read (TCP_NOTSENT_LOWAT, tcp(7)).
+
+Without it they are megabytes for each, so that some hundred stalled readers use up all memory that the kernel
+has for TCP, and everybody else's connections stand still.
+"""
 Buffer = bytes | bytearray | memoryview
 shared = memoryview(bytearray(READ_SIZE))
 """What `StreamSocket.take` reads into."""
+_NOT_SENT_LOW_WATER: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -189,14 +196,16 @@ def plain_accept(listening: socket.socket, family: int, quota: Quota | None) -> 
 
 def prepare(sock: socket.socket) -> None:
     """Set what every stream socket of isthmus has: not blocking, no delay for small writes, dead peers are
-    noticed.
+    noticed, little waits in the kernel.
 
-    A listening socket hands the last two down to those it accepts.
+    A listening socket hands all but the first down to those it accepts.
     """
     sock.setblocking(False)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if _NOT_SENT_LOW_WATER is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, _NOT_SENT_LOW_WATER, UNSENT_IN_KERNEL)
 
 
 def in_flight(sock: socket.socket | None) -> int:
