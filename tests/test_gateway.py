@@ -32,14 +32,15 @@ from tests.transports.loops import nothing_left_open, until
 from websockets.asyncio.client import connect as websocket_connect
 
 from isthmus import gateway as gateway_module
-from isthmus.config.model import GatewayConfig, Keystore, Security
+from isthmus.config.model import GatewayConfig, GatewayOptions, Keystore, Security
 from isthmus.config.service_types import SERVICE_TYPES
 from isthmus.errors import BindError, ConfigurationError, KeystoreError
 from isthmus.gateway import Gateway
 from isthmus.services import TYPES
 from isthmus.services.echo import EchoService
 from isthmus.services.proxy import ProxyService
-from isthmus.transports import stack
+from isthmus.transports import epoll, stack
+from isthmus.transports.spinning import LONGEST, Spinning
 
 
 def made(config: GatewayConfig, home: Path = Path()) -> Gateway:
@@ -395,3 +396,23 @@ async def test_a_renewed_certificate_is_shown_and_what_stands_goes_on(
             assert await reader.readexactly(10) == b"still here"
             writer.close()
             await writer.wait_closed()
+
+
+@pytest.mark.skipif(not epoll.available, reason="our own loop needs epoll")
+@pytest.mark.parametrize(
+    ("wanted", "processors", "longest"),
+    [("auto", 2, LONGEST), ("auto", 1.5, 0.0), ("on", 1, LONGEST), ("off", 8, 0.0)],
+)
+def test_whether_the_loop_may_poll_before_it_sleeps(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, processors: float, longest: float
+) -> None:
+    asked: list[float] = []
+
+    def spinning(longest: float) -> Spinning:
+        asked.append(longest)
+        return Spinning(longest)
+
+    monkeypatch.setattr(gateway_module, "Spinning", spinning)
+    monkeypatch.setattr(gateway_module, "processors", lambda: processors)
+    gateway_module._loop_factory(GatewayOptions.model_validate({"event.loop.spin": wanted}))().close()
+    assert asked == [longest]

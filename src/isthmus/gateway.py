@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from isthmus import __version__
 from isthmus.accepts import Accepts, freshness_of
-from isthmus.config.model import AcceptOptions, ConnectOptions, GatewayConfig, Service
+from isthmus.config.model import AcceptOptions, ConnectOptions, GatewayConfig, GatewayOptions, Service
 from isthmus.config.proxies import Credential, Proxy, way_to
 from isthmus.config.traffic import datagram_connect, stream_connect
 from isthmus.errors import ConfigurationError, IsthmusError, KeystoreError
@@ -33,10 +33,12 @@ from isthmus.transports.credentials import fields_of
 from isthmus.transports.datagrams import DatagramConnector, DatagramCounters
 from isthmus.transports.event_loop import EventLoop
 from isthmus.transports.outgoing import Outgoing
+from isthmus.transports.processors import processors
 from isthmus.transports.span.connect import SpanConnector
 from isthmus.transports.span.farewells import farewells_of
 from isthmus.transports.span.flow import SpanFlowConnector
 from isthmus.transports.span.limits import FlowTerms
+from isthmus.transports.spinning import LONGEST, Spinning
 from isthmus.transports.stack import connector
 from isthmus.transports.udp_connect import UdpConnector
 from isthmus.transports.ws_datagrams import WebSocketFlowConnector
@@ -260,7 +262,7 @@ def run(config: GatewayConfig, *, source: str, directory: Path, home: Path) -> i
     one stops at once. All that is said goes to the log.
     """
     heap.keep_freed()
-    with asyncio.Runner(loop_factory=_loop_factory(config.options.event_loop)) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory(config.options)) as runner:
         code = runner.run(_serve(config, source, directory, home))
     stdio.finish(5.0)
     return code
@@ -353,10 +355,12 @@ def _now() -> str:
     return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _loop_factory(wanted: str) -> Callable[[], asyncio.AbstractEventLoop]:
+def _loop_factory(options: GatewayOptions) -> Callable[[], asyncio.AbstractEventLoop]:
     """Return what makes the event loop: our own where there is epoll, unless told otherwise."""
+    wanted = options.event_loop
     if wanted in ("auto", "isthmus") and epoll.available:
-        return EventLoop
+        spins = options.event_loop_spin == "on" or (options.event_loop_spin == "auto" and processors() >= 2)
+        return lambda: EventLoop(Spinning(LONGEST if spins else 0.0))
     if wanted != "asyncio" and os.name == "posix":
         try:
             import uvloop

@@ -226,6 +226,7 @@ gateway_options = st.builds(
     http_head_timeout=positive_durations,
     http_maximum_head_size=st.integers(1024, 1024 * 1024),
     event_loop=st.sampled_from(choices("event_loop")),
+    event_loop_spin=st.sampled_from(choices("event_loop_spin")),
     span_node=st.none() | filled,
     span_maximum_sessions=st.integers(1, 10**6),
     span_receive_budget=sizes,

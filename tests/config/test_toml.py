@@ -108,10 +108,10 @@ ECHO = '[[service]]\ntype = "echo"\naccept = "tcp://localhost:1"\n'
             (
                 ":5: <gateway/stop.timeut>: 'stop.timeut' is not known here\n"
                 "    allowed: stop.timeout, maximum.connections, accept.backlog, http.head.timeout, "
-                "http.maximum.head.size, event.loop, span.node, span.maximum.sessions, span.receive.budget, "
-                "span.send.budget, login.timeout, login.workers, login.maximum.pending, "
-                "login.failure.delay, login.failure.limit, login.cache.time, "
-                "doctor.maximum.probes, doctor.maximum.rate, tls.transport\n"
+                "http.maximum.head.size, event.loop, event.loop.spin, span.node, "
+                "span.maximum.sessions, span.receive.budget, span.send.budget, login.timeout, "
+                "login.workers, login.maximum.pending, login.failure.delay, login.failure.limit, "
+                "login.cache.time, doctor.maximum.probes, doctor.maximum.rate, tls.transport\n"
                 "    did you mean: stop.timeout"
             ),
         ),

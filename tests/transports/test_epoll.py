@@ -6,12 +6,14 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from isthmus.transports.epoll import Epoll, PlainEpoll
+from isthmus.transports.spinning import Spinning
 
 READ, WRITE = 1, 4
 
@@ -116,6 +118,49 @@ def test_the_kernels_no_is_an_error(epoll: Any, pair: Ends) -> None:
         epoll.register(number, READ)
     assert epoll.fileno() > 2
     assert not os.get_inheritable(epoll.fileno())
+
+
+class Polling(Spinning):
+    """Has each wait begin with polling for so long; knows how many began and ended."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.waits: list[str] = []
+
+    def begin(self, now: float) -> float:
+        assert abs(now - time.monotonic()) < 60
+        self.waits.append("begun")
+        return self.seconds
+
+    def end(self, now: float) -> None:
+        assert abs(now - time.monotonic()) < 60
+        self.waits.append("ended")
+
+
+@pytest.mark.parametrize("kind", sorted({PlainEpoll, Epoll}, key=str), ids=lambda kind: kind.__module__)
+def test_it_polls_before_it_sleeps(kind: Any, pair: Ends) -> None:
+    ours, theirs = pair
+    told, polling = Told(), Polling(0.05)
+    watchers = by_descriptor({ours.fileno(): told})
+    epoll = kind(polling)
+    try:
+        epoll.register(ours.fileno(), READ)
+        epoll.tell(0, watchers, set(), fail)
+        assert polling.waits == [], "who does not wait does not poll"
+        began = time.monotonic()
+        epoll.tell(0.001, watchers, set(), fail)
+        assert time.monotonic() - began >= polling.seconds
+        assert polling.waits == ["begun", "ended"]
+        polling.seconds = 60.0
+        timer = threading.Timer(0.02, theirs.send, [b"x"])
+        timer.start()
+        epoll.tell(-1, watchers, set(), fail)
+        timer.join()
+        assert told.events == [READ]
+        assert polling.waits == ["begun", "ended"] * 2
+    finally:
+        epoll.close()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal")

@@ -485,6 +485,11 @@ class GatewayOptions(Section):
     """How long a client may take for TLS and its first request head."""
     http_maximum_head_size: Size = Field(16 * 1024, alias="http.maximum.head.size", ge=1024, le=1024 * 1024)
     event_loop: Literal["auto", "isthmus", "uvloop", "asyncio"] = Field("auto", alias="event.loop")
+    event_loop_spin: Literal["auto", "on", "off"] = Field("auto", alias="event.loop.spin")
+    """Whether isthmus's own loop polls for 100 us before it sleeps, while messages follow each other quickly.
+
+    auto: where the process may use two processors or more.
+    """
     span_node: str | None = Field(None, alias="span.node", max_length=200)
     """What tells this gateway from others behind one balancer, the same after a restart (isthmus).
 

@@ -10,6 +10,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
 from isthmus.transports.epoll cimport PlainEpoll
+from isthmus.transports.spinning cimport Spinning
 from isthmus.layer cimport Layer
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -23,8 +24,17 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_ctl(int epoll, int operation, int descriptor, epoll_event *event)
     int epoll_wait(int epoll, epoll_event *events, int maximum, int milliseconds)
 
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
 cdef enum:
     EVENTS_AT_A_TIME = 32
+
+
+cdef double monotonic() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec + now.tv_nsec * 1e-9
 
 
 cdef class Epoll(PlainEpoll):
@@ -33,7 +43,8 @@ cdef class Epoll(PlainEpoll):
     def __cinit__(self):
         self._descriptor = -1
 
-    def __init__(self):
+    def __init__(self, spinning=None):
+        self._spinning = Spinning(0.0) if spinning is None else spinning
         self.close()
         self._descriptor = epoll_create1(EPOLL_CLOEXEC)
         if self._descriptor < 0:
@@ -69,21 +80,34 @@ cdef class Epoll(PlainEpoll):
         self._control(EPOLL_CTL_DEL, descriptor, 0)
 
     cpdef double now(self) except -1:
-        cdef timespec now
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        return now.tv_sec + now.tv_nsec * 1e-9
+        return monotonic()
+
+    cdef int _wait(self, epoll_event *events, double spin, double began, int milliseconds) noexcept nogil:
+        cdef int count
+        while spin > 0.0:
+            count = epoll_wait(self._descriptor, events, EVENTS_AT_A_TIME, 0)
+            if count != 0:
+                return count
+            sched_yield()
+            if monotonic() - began >= spin:
+                break
+        return epoll_wait(self._descriptor, events, EVENTS_AT_A_TIME, milliseconds)
 
     @cython.wraparound(False)
     cpdef tell(self, double seconds, list watchers, set fresh, failed):
         cdef epoll_event[EVENTS_AT_A_TIME] events
-        cdef int count, descriptor, place, epoll = self._descriptor
+        cdef int count, descriptor, place
+        cdef double began, spin
         cdef int milliseconds = <int> ceil(seconds * 1000) if seconds >= 0 else -1
         PyErr_CheckSignals()  # those that came while nothing of Python ran
         if milliseconds == 0:
-            count = epoll_wait(epoll, events, EVENTS_AT_A_TIME, 0)
+            count = epoll_wait(self._descriptor, events, EVENTS_AT_A_TIME, 0)
         else:
+            began = monotonic()
+            spin = self._spinning.begin(began)
             with nogil:
-                count = epoll_wait(epoll, events, EVENTS_AT_A_TIME, milliseconds)
+                count = self._wait(events, spin, began, milliseconds)
+            self._spinning.end(monotonic())
         if count < 0:
             if errno == EINTR:
                 PyErr_CheckSignals()

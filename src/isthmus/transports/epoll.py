@@ -13,17 +13,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from isthmus.transports.spinning import Spinning
+
 available = hasattr(select, "epoll")
 _EVENTS_AT_A_TIME = 256
 
 
 class PlainEpoll:
-    """One epoll. Raises `OSError` where the kernel refuses."""
+    """One epoll, which polls before it sleeps as `spinning` says. `OSError` is what the kernel refuses."""
 
-    __slots__ = ("_epoll",)
+    __slots__ = ("_epoll", "_spinning")
 
-    def __init__(self) -> None:
+    def __init__(self, spinning: Spinning | None = None) -> None:
         self._epoll = select.epoll()
+        self._spinning = Spinning(0.0) if spinning is None else spinning
 
     def fileno(self) -> int:
         """Return its descriptor, which an event loop may watch."""
@@ -63,7 +66,7 @@ class PlainEpoll:
         may have happened to another file that had this number before. An exception of a watcher goes to
         `failed`.
         """
-        for descriptor, events in self._epoll.poll(seconds if seconds >= 0 else None, _EVENTS_AT_A_TIME):
+        for descriptor, events in self._wait(seconds) if seconds else self._epoll.poll(0, _EVENTS_AT_A_TIME):
             watcher = watchers[descriptor]
             if watcher is None or descriptor in fresh:
                 continue
@@ -71,6 +74,19 @@ class PlainEpoll:
                 watcher.ready(events)
             except Exception as error:
                 failed(error)
+
+    def _wait(self, seconds: float) -> list[tuple[int, int]]:
+        began = self.now()
+        spin = self._spinning.begin(began)
+        found: list[tuple[int, int]] = []
+        while not found and self.now() - began < spin:
+            found = self._epoll.poll(0, _EVENTS_AT_A_TIME)
+            if not found:
+                os.sched_yield()
+        if not found:
+            found = self._epoll.poll(seconds if seconds >= 0 else None, _EVENTS_AT_A_TIME)
+        self._spinning.end(self.now())
+        return found
 
 
 Epoll: type[PlainEpoll] = PlainEpoll

@@ -18,6 +18,7 @@ from typing import Any
 
 from isthmus.layer import Layer
 from isthmus.transports.poller import READ, WRITE, EpollPoller
+from isthmus.transports.spinning import Spinning
 
 _LONGEST_WAIT = 24 * 3600.0
 """Seconds; what is further away is waited for again."""
@@ -26,10 +27,10 @@ _CANCELLED_TIMERS = 100
 
 
 class EventLoop(asyncio.SelectorEventLoop):
-    """asyncio's event loop, waiting in `poller`."""
+    """asyncio's event loop, waiting in `poller`, which polls before it sleeps as `spinning` says."""
 
-    def __init__(self) -> None:
-        self.poller = EpollPoller(self, by_loop=True)
+    def __init__(self, spinning: Spinning | None = None) -> None:
+        self.poller = EpollPoller(self, by_loop=True, spinning=spinning)
         super().__init__(_Shared(self, self.poller))
         self._rounds = _Rounds(self, self.poller)
 

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from isthmus.layer import Layer
 from isthmus.transports import epoll
+from isthmus.transports.spinning import Spinning
 
 READ = 1
 WRITE = 4
@@ -150,14 +151,17 @@ class EpollPoller(BasePoller):
     """The poller where there is epoll.
 
     With `by_loop` the loop itself calls `poll` and, when what that and its other callbacks started is done,
-    `end_round`; else the loop has to watch the epoll as a descriptor, and is told to.
+    `end_round`; else the loop has to watch the epoll as a descriptor, and is told to. `spinning` says when
+    `poll` may keep a processor awake.
     """
 
     __slots__ = ("_epoll", "_fail", "_fresh", "_watchers")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, by_loop: bool = False) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, by_loop: bool = False, spinning: Spinning | None = None
+    ) -> None:
         super().__init__(loop)
-        self._epoll: epoll.PlainEpoll = epoll.Epoll()
+        self._epoll: epoll.PlainEpoll = epoll.Epoll(spinning)
         self._fail = self._failed
         self._watchers: list[Watcher | None] = []  # by descriptor: far smaller than a dict
         self._fresh: set[int] = set()  # added in this round: see `Epoll.tell`
