@@ -90,12 +90,7 @@ def test_the_first_version_of_control_groups(machine: Machine) -> None:
     assert machine.processors() == LITTLE
 
 
-def test_what_makes_no_sense_limits_nothing(machine: Machine) -> None:
-    machine.has(
-        mounts=SECOND + FIRST,
-        groups="0::/\n1:cpu:/\n",
-        two__cpu_DOT_max="many\n",
-        cpu__cpu_DOT_cfs_quota_us="1000\n",
-        cpu__cpu_DOT_cfs_period_us="0\n",
-    )
+@pytest.mark.parametrize("quota", ["many\n", "", "0 0\n", "1000 0\n", "1 2 3\n"])
+def test_what_makes_no_sense_limits_nothing(machine: Machine, quota: str) -> None:
+    machine.has(mounts="\n- -\n" + SECOND, groups="\n0:\nx\n0::/\n", two__cpu_DOT_max=quota)
     assert machine.processors() == BOUND

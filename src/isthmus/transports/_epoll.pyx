@@ -107,12 +107,13 @@ cdef class Epoll(PlainEpoll):
             spin = self._spinning.begin(began)
             with nogil:
                 count = self._wait(events, spin, began, milliseconds)
-            self._spinning.end(monotonic())
         if count < 0:
             if errno == EINTR:
                 PyErr_CheckSignals()
                 return
             PyErr_SetFromErrno(OSError)
+        if milliseconds != 0:
+            self._spinning.end(monotonic())
         for place in range(count):
             descriptor = events[place].data.fd
             watcher = watchers[descriptor]

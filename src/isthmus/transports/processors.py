@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,18 +24,17 @@ def processors(mounts: Path = _MOUNTS, groups: Path = _GROUPS) -> float:
 def _quotas(mounts: Path, groups: Path) -> Iterator[float]:
     """Yield the quota of each control group that has one, in processors."""
     try:
-        of_process = [line.split(":", 2) for line in groups.read_text().splitlines()]
-        mounted = [line.split() for line in mounts.read_text().splitlines()]
+        of_process = re.findall(r"^(\d+):(.*?):/(.*)$", groups.read_text(), re.M)
+        mounted = re.findall(r"^\S+ \S+ \S+ \S+ (\S+) .* - (cgroup2?) \S+ (\S+)$", mounts.read_text(), re.M)
     except OSError:
         return  # no Linux, or nothing to see: nothing is known to be rationed
-    for words in mounted:
-        kind, options = words[words.index("-") + 1], words[-1].split(",")
-        if kind != "cgroup2" and not (kind == "cgroup" and "cpu" in options):
-            continue
+    for place, kind, options in mounted:
         for number, controllers, path in of_process:
-            if number == "0" if kind == "cgroup2" else "cpu" in controllers.split(","):
-                root = Path(words[4])
-                group = root / path.lstrip("/")
+            second = kind == "cgroup2" and number == "0"
+            first = kind == "cgroup" and "cpu" in options.split(",") and "cpu" in controllers.split(",")
+            if second or first:
+                root = Path(place)
+                group = root / path
                 for folder in (group, *group.parents):
                     yield from _quota(folder)
                     if folder == root:

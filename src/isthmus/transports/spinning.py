@@ -43,7 +43,7 @@ class Spinning:
         return self._longest if self._polls else 0.0
 
     def end(self, now: float) -> None:
-        """The wait is over."""
+        """The wait is over. One that was interrupted need not be ended."""
         self._ended = now
         if now - self._began < self._longest:
             if self._brief and self._earned < _MOST:
