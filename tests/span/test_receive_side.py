@@ -132,6 +132,43 @@ def test_the_peer_is_told_at_a_quarter_of_the_window() -> None:
     assert not consume_all(receive, 1, 1.0, 0.0)
 
 
+def test_an_ack_that_goes_anyway_says_the_newest_limit() -> None:
+    receive = side()
+    quarter = FIRST_WINDOW // 4
+    assert receive.renewed_limit() == receive.limit == FIRST_WINDOW
+    assert not consume_all(receive, 100, 1.0, 0.0)
+    assert receive.limit == FIRST_WINDOW
+    assert receive.renewed_limit() == receive.limit == FIRST_WINDOW + 100
+    assert not consume_all(receive, quarter - 101, 1.0, 0.0)
+    assert receive.renewed_limit() == FIRST_WINDOW + quarter - 1
+    assert consume_all(receive, 1, 1.0, 0.0), "a quarter is told at once, whatever was told before"
+    assert receive.limit == FIRST_WINDOW + quarter
+
+
+def test_the_limit_is_not_renewed_before_the_window_opens_nor_once_the_end_is_within() -> None:
+    receive = ReceiveSide(Budget(64 * MIB), MIB)
+    early = receive.limit
+    deliver(receive, 0, b"early")
+    receive.consume(5, 1.0, 0.0)
+    assert receive.renewed_limit() == early
+    receive.admit(1.0)
+    receive.finish(100)
+    limit = receive.limit
+    deliver(receive, 5, bytes(95))
+    receive.consume(95, 1.0, 0.0)
+    assert receive.renewed_limit() == limit
+
+
+def test_the_window_grows_while_limits_are_renewed_all_the_time() -> None:
+    receive = side(largest=MIB)
+    now = 0.0
+    while receive.consumed < 16 * MIB:
+        now += 0.001
+        consume_all(receive, min(16 * 1024, receive.limit - receive.consumed), now, 0.1)
+        receive.renewed_limit()
+    assert receive.window == MIB
+
+
 def test_the_window_grows_while_it_is_what_limits() -> None:
     receive = side(largest=MIB)
     now = 0.0

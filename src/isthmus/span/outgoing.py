@@ -97,7 +97,7 @@ def _say_of(session: Session, carrier: Carrier, message: Message, stream: Stream
             stream.state_slot = carrier.slot
         if stream.needs & NEEDS_ACK:
             receive = stream.receive
-            if not message.add(frames.ack(stream.id, receive.acknowledged(), receive.limit)):
+            if not message.add(frames.ack(stream.id, receive.acknowledged(), receive.renewed_limit())):
                 return False
             session.counters.acks_sent += 1
             stream.needs &= ~NEEDS_ACK

@@ -41,6 +41,7 @@ cdef class ReceiveSide:
     cpdef admit(self, double now)
     @cython.locals(elapsed=double)
     cpdef bint consume(self, long long size, double now, double round_trip) except -1
+    cpdef long long renewed_limit(self)
 
     @cython.locals(limit="long long", above="long long")
     cdef bint _raise_limit(self)

@@ -144,8 +144,8 @@ class ReceiveSide:
     def consume(self, size: int, now: float, round_trip: float) -> bool:
         """Note that the application took `size` bytes; return whether the peer should be told.
 
-        That is so when a quarter of the window was consumed since the limit was last raised. Raises
-        ValueError for more bytes than were delivered.
+        That is so when a quarter of the window was consumed since the peer was told, or since the window was
+        last looked at. Raises ValueError for more bytes than were delivered.
         """
         if size < 0 or self.consumed + size > self.received:
             raise ValueError(f"{size} bytes consumed, {self.received - self.consumed} were delivered")
@@ -155,7 +155,8 @@ class ReceiveSide:
         self._give_back()
         if self.final != _UNKNOWN and self.limit >= self.final:
             return False
-        if (self.limit - self.consumed) * 4 > self.window * 3:
+        told = (self.limit - self.consumed) * 4 > self.window * 3
+        if told and (self.consumed - self._mark) * 4 < self.window:
             return False
         elapsed = now - self._mark_time
         if round_trip > 0:
@@ -168,6 +169,15 @@ class ReceiveSide:
         self._mark = self.consumed
         self._mark_time = now
         return self._raise_limit()
+
+    def renewed_limit(self) -> int:
+        """Return the limit for an ACK that is sent now: what was consumed since the last one raises it.
+
+        Told only at each quarter of a window, a window would be filled to three quarters on a long way.
+        """
+        if self._admitted and (self.final == _UNKNOWN or self.limit < self.final):
+            self._raise_limit()
+        return self.limit
 
     def drop(self) -> None:
         """Forget everything held and give the budget back: the stream is over."""
