@@ -19,7 +19,6 @@ class Loop:
     def __init__(self, spinning: Spinning) -> None:
         self.spinning = spinning
         self.now = 1000.0
-        self.polled = 0
         self.in_vain = 0
 
     def turn(self, work: float, wait: float) -> bool:
@@ -29,7 +28,6 @@ class Loop:
         assert poll in (0.0, LONGEST)
         self.now += wait
         self.spinning.end(self.now)
-        self.polled += poll > 0
         self.in_vain += poll > 0 and wait >= LONGEST
         return poll > 0
 

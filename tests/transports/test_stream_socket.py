@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import random
 import socket
@@ -298,3 +299,28 @@ def test_one_that_is_forgotten_is_closed() -> None:
 
 def test_what_is_in_flight_of_nothing() -> None:
     assert stream_socket.in_flight(None) == 0
+
+
+SHORT = 128 * 1024
+
+
+def test_the_kernels_queue_is_kept_short(caplog: pytest.LogCaptureFixture) -> None:
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is None:
+        pytest.skip("this system has no TCP_NOTSENT_LOWAT")
+    with nothing_left_open(), socket.socket() as sock, caplog.at_level(logging.DEBUG):
+        stream_socket.keep_queue_short(sock, SHORT)
+        assert sock.getsockopt(socket.IPPROTO_TCP, option) == SHORT
+        sock.close()
+        stream_socket.keep_queue_short(sock, SHORT)
+    assert "cannot be kept short" in caplog.text
+
+
+def test_where_there_is_no_such_queue_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream_socket.keep_queue_short(None, SHORT)
+    left, right = socket.socketpair()
+    with left, right:
+        stream_socket.keep_queue_short(left, SHORT)  # a unix socket
+    monkeypatch.delattr(socket, "TCP_NOTSENT_LOWAT", raising=False)
+    with socket.socket() as sock:
+        stream_socket.keep_queue_short(sock, SHORT)

@@ -333,8 +333,9 @@ cdef class StreamSocket(PlainStreamSocket):
         made.setblocking(False)
         return made
 
-    cdef int _set(self, int level, int name, int value) except -1:
-        if setsockopt(self._descriptor, level, name, &value, sizeof(value)) < 0:
+    cdef int _switch_on(self, int level, int name) except -1:
+        cdef int on = 1
+        if setsockopt(self._descriptor, level, name, &on, sizeof(on)) < 0:
             PyErr_SetFromErrno(OSError)
         return 0
 
@@ -361,9 +362,10 @@ def open_stream(int family):
     if made._descriptor < 0:
         PyErr_SetFromErrno(OSError)
     if family == AF_INET or family == AF_INET6:
-        made._set(IPPROTO_TCP, TCP_NODELAY, 1)
-        made._set(SOL_SOCKET, SO_KEEPALIVE, 1)
-        made._set(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
+        made._switch_on(IPPROTO_TCP, TCP_NODELAY)
+        made._switch_on(SOL_SOCKET, SO_KEEPALIVE)
+        # As `keep_queue_short`: a kernel that refuses it does without.
+        setsockopt(made._descriptor, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &UNSENT, sizeof(UNSENT))
     return made
 
 

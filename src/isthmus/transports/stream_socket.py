@@ -7,6 +7,7 @@ same. ISTHMUS_PURE=1 in the environment forces the plain ones.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import struct
@@ -22,6 +23,8 @@ if sys.platform == "linux":
 else:
     _OUTPUT_QUEUE = None
 
+log = logging.getLogger(__name__)
+
 READ_SIZE = 256 * 1024
 """Bytes read at most at a time into the memory that all share."""
 UNSENT_IN_KERNEL = 512 * 1024
@@ -33,7 +36,6 @@ has for TCP, and everybody else's connections stand still.
 Buffer = bytes | bytearray | memoryview
 shared = memoryview(bytearray(READ_SIZE))
 """What `StreamSocket.take` reads into."""
-_NOT_SENT_LOW_WATER: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -204,8 +206,21 @@ def prepare(sock: socket.socket) -> None:
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if _NOT_SENT_LOW_WATER is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, _NOT_SENT_LOW_WATER, UNSENT_IN_KERNEL)
+        keep_queue_short(sock, UNSENT_IN_KERNEL)
+
+
+def keep_queue_short(sock: socket.socket | None, size: int) -> None:
+    """Have the kernel take at most `size` bytes that it cannot send yet (TCP_NOTSENT_LOWAT, tcp(7)).
+
+    What waits there is not overtaken, or dropped. Where it cannot be set, or there is no socket, it is not.
+    """
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if sock is None or option is None or sock.family == getattr(socket, "AF_UNIX", None):
+        return
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, option, size)
+    except OSError as error:
+        log.debug("the kernel's queue cannot be kept short: %s", error)
 
 
 def in_flight(sock: socket.socket | None) -> int:

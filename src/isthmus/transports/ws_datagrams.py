@@ -24,6 +24,7 @@ from isthmus.transports.datagrams import (
     DatagramReceiver,
     Freshness,
 )
+from isthmus.transports.stream_socket import keep_queue_short
 from isthmus.transports.ws import WebSocketTransport
 from isthmus.uri import Address
 
@@ -209,10 +210,10 @@ def _prepare(sock: socket.socket | None) -> None:
     """
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    for name, value in (("TCP_NOTSENT_LOWAT", UNSENT_IN_KERNEL), ("TCP_USER_TIMEOUT", GIVE_UP_MILLISECONDS)):
-        option = getattr(socket, name, None)
-        try:
-            if option is not None:
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        except OSError as error:
-            log.debug("cannot set %s of the WebSocket of a flow: %s", name, error)
+    keep_queue_short(sock, UNSENT_IN_KERNEL)
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    try:
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, GIVE_UP_MILLISECONDS)
+    except OSError as error:
+        log.debug("cannot set TCP_USER_TIMEOUT of the WebSocket of a flow: %s", error)

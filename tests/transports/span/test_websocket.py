@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import socket
 
 import pytest
-from tests.transports.loops import nothing_left_open
 from tests.transports.memory import Wire
 from tests.transports.span.world import Client, Scene, Script, World, switching
 from tests.websocket.recorder import Recorder as Frames
@@ -16,7 +14,6 @@ from isthmus.span.frames import SUBPROTOCOL
 from isthmus.transports.span import websocket as module
 from isthmus.transports.span.websocket import (
     FAREWELL_SECONDS,
-    NOT_SENT_LOW_WATER,
     WRITE_LIMIT,
     CarrierWebSocket,
 )
@@ -333,21 +330,9 @@ def test_it_knows_what_the_connection_knows(world: World) -> None:
 # --- the kernel's queue
 
 
-def test_the_kernels_queue_is_kept_short(caplog: pytest.LogCaptureFixture) -> None:
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if option is None:
-        pytest.skip("this system has no TCP_NOTSENT_LOWAT")
-    with nothing_left_open(), socket.socket() as sock, caplog.at_level(logging.DEBUG):
-        module._keep_queue_short(sock)
-        assert sock.getsockopt(socket.IPPROTO_TCP, option) == NOT_SENT_LOW_WATER
-        sock.close()
-        module._keep_queue_short(sock)
-    assert "cannot be kept short" in caplog.text
-
-
 def test_the_kernels_queue_holds_a_frame(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    monkeypatch.setattr(module, "_keep_queue_short", lambda _, size: sizes.append(size))
+    monkeypatch.setattr(module, "keep_queue_short", lambda _, size: sizes.append(size))
     scene = Scene(world)
     client, _ = scene.pair()
     _, websocket = carrier_of(scene)
@@ -358,13 +343,3 @@ def test_the_kernels_queue_holds_a_frame(world: World, monkeypatch: pytest.Monke
         client.call("write", TEN)
         world.clock.run()
     assert sizes[began:] == [300_000, 150_000], "larger at once, smaller only by half"
-
-
-def test_where_there_is_no_such_queue_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    module._keep_queue_short(None)
-    left, right = socket.socketpair()
-    with left, right:
-        module._keep_queue_short(left)  # a unix socket
-    monkeypatch.delattr(socket, "TCP_NOTSENT_LOWAT", raising=False)
-    with socket.socket() as sock:
-        module._keep_queue_short(sock)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
 from isthmus import layer
@@ -21,6 +20,7 @@ from isthmus.span.message import Message
 from isthmus.transports.base import Transport, peer_name
 from isthmus.transports.poller import poller_of
 from isthmus.transports.span.farewells import farewells_of
+from isthmus.transports.stream_socket import keep_queue_short
 from isthmus.transports.tcp import in_flight
 from isthmus.websocket.connection import Connection, Handler
 from isthmus.websocket.frames import CloseCode, ProtocolError, Role
@@ -316,7 +316,7 @@ class CarrierWebSocket(Handler):
 
     def _set_low_water(self, size: int) -> None:
         self._low_water = size
-        _keep_queue_short(self._below.info("socket"), size)
+        keep_queue_short(self._below.info("socket"), size)
 
     # --- ending
 
@@ -349,14 +349,3 @@ class CarrierWebSocket(Handler):
         """Cut it at once."""
         self._below.abort()
         self._lose("the connection was aborted by this gateway")
-
-
-def _keep_queue_short(sock: socket.socket | None, size: int = NOT_SENT_LOW_WATER) -> None:
-    """Have the kernel hold little that it cannot send yet: what waits there is not overtaken, or dropped."""
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if sock is None or option is None or sock.family == getattr(socket, "AF_UNIX", None):
-        return
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, option, size)
-    except OSError as error:
-        log.debug("the kernel's queue cannot be kept short: %s", error)
