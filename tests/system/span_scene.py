@@ -213,3 +213,11 @@ def start_span_pair(
 def soak(short: float) -> float:
     """Return the seconds of a soak: `short` in CI, else what ISTHMUS_SOAK_SECONDS says."""
     return SOAK_SECONDS or short
+
+
+def bar(soaking: float, short: float) -> float:
+    """Return what a figure is held to: in a soak `soaking`, in CI, beside other tests, `short`.
+
+    There the application, the gateways and the link of a test all wait for a processor now and then.
+    """
+    return soaking if SOAK_SECONDS else short

