@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isthmus import log_writer
 from isthmus.log_writer import Writer
 
 
@@ -71,3 +73,38 @@ def test_after_a_jam_it_goes_on() -> None:
     writer.put("again\n")
     assert writer.stop(20)
     assert taker.text == "12345678\nlost 4\nagain\n"
+
+
+def test_the_thread_ends_when_nothing_comes_and_is_there_again_when_something_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_writer, "IDLE_SECONDS", 0.01)
+    taker = Taker()
+    writer = Writer(taker.write, lost)
+    assert not threads()
+    for number in range(3):
+        writer.put(f"{number}\n")
+        while threads():
+            time.sleep(0.001)
+        assert taker.text.splitlines() == [str(each) for each in range(number + 1)]
+    assert writer.stop(0)
+
+
+def test_where_the_system_gives_no_thread_lines_wait_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    taker = Taker()
+    writer = Writer(taker.write, lost)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        writer.put("first\n")
+        assert not writer.stop(0)
+    writer.put("second\n")
+    assert writer.stop(20)
+    assert taker.text == "first\nsecond\n"
+
+
+def no_thread(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "isthmus-log"]

@@ -12,12 +12,17 @@ from collections.abc import Callable
 
 LIMIT = 1024 * 1024
 """Characters that wait at most."""
+IDLE_SECONDS = 1.0
+"""How long the thread waits for more before it ends."""
 
 
 class Writer:
-    """Hands what is `put` to `write`, in order, in a thread of its own.
+    """Hands what is `put` to `write`, in order, in a thread that lives while there is something to write.
 
     `write` may block and must not raise. `lost(n)` makes the line that says that n lines were dropped.
+
+    The thread does not stay: where a process has several, the kernel counts the users of a descriptor in
+    each call on it, and a gateway that moves small messages does little but call it.
     """
 
     def __init__(self, write: Callable[[str], None], lost: Callable[[int], str], limit: int = LIMIT) -> None:
@@ -29,34 +34,52 @@ class Writer:
         self._size = 0  # of what waits and of what is being written
         self._dropped = 0
         self._stopping = False
-        # A daemon: a process that ends must not wait for a pipe that nobody reads.
-        self._thread = threading.Thread(target=self._run, name="isthmus-log", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def put(self, line: str) -> None:
         """Write `line` soon, or drop it. Never blocks."""
         with self._changed:
             if self._size + len(line) > self._limit:
                 self._dropped += 1
-                return
-            self._lines.append(line)
-            self._size += len(line)
-            self._changed.notify()
+            else:
+                self._lines.append(line)
+                self._size += len(line)
+            self._write_on()
 
     def stop(self, seconds: float) -> bool:
         """Write what waits, for `seconds` at most; tell whether all of it was."""
         with self._changed:
             self._stopping = True
+            if self._waiting() or self._thread is not None:
+                self._write_on()
+            thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+        with self._changed:
+            return self._thread is None and not self._waiting()
+
+    def _waiting(self) -> bool:
+        return bool(self._lines or self._dropped)
+
+    def _write_on(self) -> None:
+        """Wake the thread, or start it. `_changed` is held."""
+        if self._thread is not None:
             self._changed.notify()
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+            return
+        # A daemon: a process that ends must not wait for a pipe that nobody reads.
+        thread = threading.Thread(target=self._run, name="isthmus-log", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return  # the system has no thread to give: the next line tries again
+        self._thread = thread
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (self._lines or self._dropped or self._stopping):
-                    self._changed.wait()
-                if not (self._lines or self._dropped):
+                self._changed.wait_for(lambda: self._waiting() or self._stopping, IDLE_SECONDS)
+                if not self._waiting():
+                    self._thread = None
                     return
                 text = "".join(self._lines)
                 self._lines.clear()
