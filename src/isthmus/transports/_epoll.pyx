@@ -96,7 +96,7 @@ cdef class Epoll(PlainEpoll):
     @cython.wraparound(False)
     cpdef tell(self, double seconds, list watchers, set fresh, failed):
         cdef epoll_event[EVENTS_AT_A_TIME] events
-        cdef int count, descriptor, place
+        cdef int count, descriptor, happened, place
         cdef double began, spin
         cdef int milliseconds = <int> ceil(seconds * 1000) if seconds >= 0 else -1
         PyErr_CheckSignals()  # those that came while nothing of Python ran
@@ -114,15 +114,19 @@ cdef class Epoll(PlainEpoll):
             PyErr_SetFromErrno(OSError)
         if milliseconds != 0:
             self._spinning.end(monotonic())
-        for place in range(count):
-            descriptor = events[place].data.fd
-            watcher = watchers[descriptor]
-            if watcher is None or (fresh and descriptor in fresh):
-                continue
-            try:
-                if isinstance(watcher, Layer):
-                    (<Layer> watcher).ready(<int> events[place].events)
-                else:
-                    watcher.ready(<int> events[place].events)
+        place = 0
+        while place < count:
+            try:  # around all of them: to begin one costs about as much as to tell
+                while place < count:
+                    descriptor = events[place].data.fd
+                    happened = <int> events[place].events
+                    place += 1
+                    watcher = watchers[descriptor]
+                    if watcher is None or (fresh and descriptor in fresh):
+                        continue
+                    if isinstance(watcher, Layer):
+                        (<Layer> watcher).ready(happened)
+                    else:
+                        watcher.ready(happened)
             except Exception as error:
                 failed(error)
