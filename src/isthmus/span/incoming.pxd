@@ -4,6 +4,7 @@ cimport cython
 from isthmus.span cimport frames
 from isthmus.span.carrier cimport Carrier
 from isthmus.span.receive_side cimport ReceiveSide
+from isthmus.span.recent cimport RecentStreams
 from isthmus.span.send_side cimport SendSide
 from isthmus.span.session cimport Session
 from isthmus.span.stream cimport Stream

@@ -30,7 +30,7 @@ def data_received(
     session: Session, carrier: Carrier, stream_id: int, offset: int, data: memoryview, start: int, size: int
 ) -> None:
     """Deliver what is in order now of `size` bytes of `data` from `start`; owe an acknowledgement."""
-    stream = session.streams.get(stream_id)
+    stream = session.recent.find(stream_id)
     if stream is None:
         _forgotten(session, carrier, stream_id, True)
         return
@@ -46,18 +46,19 @@ def data_received(
             session.counters.bytes_twice += size
         return
     while piece is not None:
-        session.counters.bytes_received += len(piece)
+        session.counters.bytes_received += receive.received - received
+        received = receive.received
         session.handler.data(stream, piece)
         if stream.over:
             return
-        piece = receive.follow()
+        piece = receive.follow() if receive.pieces else None
     if receive.complete():
         _received_all(session, stream)
 
 
 def ack_received(session: Session, carrier: Carrier, stream_id: int, received: int, limit: int) -> None:
     """Forget what is acknowledged, and go on up to the new limit."""
-    stream = session.streams.get(stream_id)
+    stream = session.recent.find(stream_id)
     if stream is None:
         _forgotten(session, carrier, stream_id, False)
     elif not stream.resetting:
@@ -101,7 +102,7 @@ def frame_received(session: Session, carrier: Carrier, kind: int, stream_id: int
     if _FLOW <= kind <= _ENDED:
         session.flows.frame_received(carrier, kind, stream_id, payload)
         return
-    stream = session.streams.get(stream_id)
+    stream = session.recent.find(stream_id)
     if kind == _RESET:
         code, text = frames.parse_reset(payload)
         _reset_received(session, carrier, stream_id, stream, code, text)
@@ -154,7 +155,7 @@ def _open_received(session: Session, carrier: Carrier, stream_id: int, payload: 
     limit, origin = frames.parse_open(payload)
     if session.is_ours(stream_id):
         raise wrong(f"OPEN of stream {stream_id}, which is not the peer's to open")
-    stream = session.streams.get(stream_id)
+    stream = session.recent.find(stream_id)
     if stream is not None:
         stream.answer_slot = carrier.slot
         if stream.opened and not stream.over:

@@ -5,6 +5,7 @@ from isthmus.websocket cimport _octets as octets
 
 cdef int _DATA, _ACK, _DATAGRAM, _OPTIONAL, _HEADER, _DATA_HEADER, _MAXIMUM_HANDSHAKE
 cdef int _FIRST_OF_STREAMS, _LAST_OF_STREAMS
+cdef long long _SHORTEST_DATA
 cdef unsigned long long _STREAM
 cdef list SHORTEST, LONGEST
 
@@ -36,21 +37,16 @@ cdef class FrameReader:
 
     cpdef stop(self)
 
-    @cython.locals(end=Py_ssize_t, position=Py_ssize_t, kept=Py_ssize_t)
+    @cython.locals(end=Py_ssize_t, position=Py_ssize_t, kept=Py_ssize_t, offset="unsigned long long")
     cpdef receive(self, data, bint final, Py_ssize_t start=*, Py_ssize_t size=*)
 
-    @cython.locals(
-        word="unsigned long long",
-        kind=int,
-        length="long long",
-        stream="unsigned int",
-        shortest="long long",
-        longest="long long",
-        size=int,
-    )
+    @cython.locals(word="unsigned long long", kind=int, length="long long", stream="unsigned int", size=int)
     cdef int _begin(self, data, Py_ssize_t start, Py_ssize_t available) except -1
 
-    @cython.locals(ended=bint, kind=int, offset="unsigned long long", payload=bytes)
+    @cython.locals(shortest="long long", longest="long long")
+    cdef _check(self, int kind, long long length, unsigned int stream)
+
+    @cython.locals(kind=int)
     cdef _take(self, view, Py_ssize_t start, Py_ssize_t size)
 
     cdef _wrong(self, reason)

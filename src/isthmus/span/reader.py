@@ -19,6 +19,7 @@ _DATAGRAM = 0x17
 _OPTIONAL = 0x80
 _HEADER = 8
 _DATA_HEADER = 16
+_SHORTEST_DATA: int = SHORTEST[_DATA]
 _MAXIMUM_HANDSHAKE = 4_096 - _HEADER
 _FIRST_OF_STREAMS = 0x10
 _LAST_OF_STREAMS = 0x1A
@@ -115,23 +116,34 @@ class FrameReader:
         self._size += end - start
         if self._size > self._maximum:
             raise self._wrong(f"a message is larger than {self._maximum} bytes")
-        while position < end:
-            if not self._in_frame:
-                kept = len(self._head)
-                if kept == 0 and end - position >= _DATA_HEADER:
-                    position += self._begin(view, position, _DATA_HEADER)
-                else:
-                    self._head += octets.copied(view, position, min(_DATA_HEADER - kept, end - position))
-                    size = self._begin(self._head, 0, len(self._head))
-                    if size == 0:
-                        break
-                    self._head = b""
-                    position += size - kept
-            size = min(self._left, end - position)
-            self._take(view, position, size)
-            position += size
-            if self._stopped:
-                return
+        try:
+            while position < end:
+                if not self._in_frame:
+                    kept = len(self._head)
+                    if kept == 0 and end - position >= _DATA_HEADER:
+                        position += self._begin(view, position, _DATA_HEADER)
+                    else:
+                        self._head += octets.copied(view, position, min(_DATA_HEADER - kept, end - position))
+                        size = self._begin(self._head, 0, len(self._head))
+                        if size == 0:
+                            break
+                        self._head = b""
+                        position += size - kept
+                size = min(self._left, end - position)
+                self._left -= size
+                self._in_frame = self._left > 0
+                if self._kind != _DATA:
+                    self._take(view, position, size)
+                elif size:
+                    offset = self._offset
+                    self._offset = offset + size
+                    self._sink.data_received(self._stream, offset, view, position, size)
+                position += size
+                if self._stopped:
+                    return
+        except SpanError:
+            self._stopped = True
+            raise
         if final:
             if self._in_frame or self._head:
                 raise self._wrong("a frame does not end with its message")
@@ -147,17 +159,9 @@ class FrameReader:
         kind = word >> 56
         length = word >> 32 & 0xFFFFFF
         stream = word & _STREAM
-        shortest: int = SHORTEST[kind]
-        if self.handshaking and ((shortest >= 0 and kind not in OF_HANDSHAKE) or length > _MAXIMUM_HANDSHAKE):
-            raise self._wrong(f"a frame of type {kind:#x} and {length} bytes is no handshake")
-        if shortest >= 0:
-            longest: int = LONGEST[kind]
-            if length < shortest or length > longest:
-                raise self._wrong(f"a frame of type {kind:#x} has {length} bytes")
-            if (stream != 0) != (_FIRST_OF_STREAMS <= kind <= _LAST_OF_STREAMS):
-                raise self._wrong(f"a frame of type {kind:#x} names the stream {stream}")
-        elif kind < _OPTIONAL:
-            raise self._wrong(f"the type {kind:#x} is unknown and not optional")
+        # Nearly all that comes is data of a stream. What is wrong with a frame, `_check` says of any.
+        if kind != _DATA or length < _SHORTEST_DATA or stream == 0 or self.handshaking:
+            self._check(kind, length, stream)
         if length > self._maximum:
             raise self._wrong("a frame is longer than a message may be")
         size = _HEADER
@@ -173,40 +177,41 @@ class FrameReader:
         self._in_frame = True
         return size
 
+    def _check(self, kind: int, length: int, stream: int) -> None:
+        """Raise SpanError if no frame of that type has this length, or stands here, or names that stream."""
+        shortest: int = SHORTEST[kind]
+        if self.handshaking and ((shortest >= 0 and kind not in OF_HANDSHAKE) or length > _MAXIMUM_HANDSHAKE):
+            raise self._wrong(f"a frame of type {kind:#x} and {length} bytes is no handshake")
+        if shortest >= 0:
+            longest: int = LONGEST[kind]
+            if length < shortest or length > longest:
+                raise self._wrong(f"a frame of type {kind:#x} has {length} bytes")
+            if (stream != 0) != (_FIRST_OF_STREAMS <= kind <= _LAST_OF_STREAMS):
+                raise self._wrong(f"a frame of type {kind:#x} names the stream {stream}")
+        elif kind < _OPTIONAL:
+            raise self._wrong(f"the type {kind:#x} is unknown and not optional")
+
     def _take(self, view: memoryview, start: int, size: int) -> None:
-        """Take `size` bytes from `start` on of the frame's payload; none, for a frame that has none."""
-        self._left -= size
-        ended = self._left == 0
-        if ended:
-            self._in_frame = False
+        """Take `size` bytes from `start` on of what a frame that is not DATA has; none, if it has none."""
         kind = self._kind
-        try:
-            if kind == _DATA:
-                if size:
-                    offset = self._offset
-                    self._offset = offset + size
-                    self._sink.data_received(self._stream, offset, view, start, size)
+        if kind >= _OPTIONAL:
+            self.skipped += not self._in_frame
+            return
+        data: Octets = view
+        if self._in_frame or self._gathered:
+            self._gathered += octets.copied(view, start, size)
+            if self._in_frame:
                 return
-            if kind >= _OPTIONAL:
-                self.skipped += ended
-                return
-            if not ended or self._gathered:
-                self._gathered += octets.copied(view, start, size)
-                if not ended:
-                    return
-                payload = bytes(self._gathered)
-                self._gathered = bytearray()
-            else:
-                payload = octets.copied(view, start, size)
-            if kind == _ACK:
-                self._sink.ack_received(self._stream, octets.uint64(payload, 0), octets.uint64(payload, 8))
-            elif kind == _DATAGRAM:
-                self._sink.datagram_received(self._stream, payload)
-            else:
-                self._sink.frame_received(kind, self._stream, payload)
-        except SpanError:
-            self._stopped = True
-            raise
+            data = bytes(self._gathered)
+            start = 0
+            size = len(data)
+            self._gathered = bytearray()
+        if kind == _ACK:
+            self._sink.ack_received(self._stream, octets.uint64(data, start), octets.uint64(data, start + 8))
+        elif kind == _DATAGRAM:
+            self._sink.datagram_received(self._stream, octets.copied(data, start, size))
+        else:
+            self._sink.frame_received(kind, self._stream, octets.copied(data, start, size))
 
     def _wrong(self, reason: str) -> SpanError:
         self._stopped = True

@@ -26,11 +26,12 @@ cdef class ReceiveSide:
     cdef readonly long long limit
     cdef readonly long long final
     cdef readonly long long window
+    cdef readonly Py_ssize_t pieces
     cdef bint _admitted
 
-    cpdef bint complete(self)
-    cpdef bint done(self)
-    cpdef long long acknowledged(self)
+    cpdef bint complete(self) noexcept
+    cpdef bint done(self) noexcept
+    cpdef long long acknowledged(self) noexcept
 
     @cython.locals(end="unsigned long long", received="unsigned long long")
     cpdef take(self, unsigned long long offset, data, Py_ssize_t start, Py_ssize_t size)
@@ -44,7 +45,7 @@ cdef class ReceiveSide:
     cpdef long long renewed_limit(self)
 
     @cython.locals(limit="long long", above="long long")
-    cdef bint _raise_limit(self)
+    cdef bint _raise_limit(self) except -1
 
     @cython.locals(over="long long")
     cdef _give_back(self)

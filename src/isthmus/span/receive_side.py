@@ -44,6 +44,7 @@ class ReceiveSide:
         "final",
         "highest",
         "limit",
+        "pieces",
         "received",
         "window",
     )
@@ -55,6 +56,7 @@ class ReceiveSide:
         self._largest = largest_window
         self._starts: list[int] = _NONE  # of the pieces that are held, in order, not overlapping
         self._parts: list[bytearray] = _NONE
+        self.pieces = 0  # how many these are
         self._mark = 0  # `consumed` when the window was last looked at
         self._mark_time = 0.0
         self.received = 0
@@ -80,11 +82,6 @@ class ReceiveSide:
     def held(self) -> int:
         """How many bytes wait for others before them."""
         return sum(map(len, self._parts))
-
-    @property
-    def pieces(self) -> int:
-        """How many pieces wait."""
-        return len(self._parts)
 
     def take(self, offset: int, data: memoryview, start: int, size: int) -> Octets | None:
         """Take bytes that came, `size` of `data` from `start`: return those that can be delivered now.
@@ -117,6 +114,7 @@ class ReceiveSide:
         while self._starts and self._starts[0] <= self.received:
             start = self._starts.pop(0)
             part = self._parts.pop(0)
+            self.pieces -= 1
             if not self._starts:
                 self._starts = self._parts = _NONE
             if start + len(part) > self.received:
@@ -182,6 +180,7 @@ class ReceiveSide:
     def drop(self) -> None:
         """Forget everything held and give the budget back: the stream is over."""
         self._starts = self._parts = _NONE
+        self.pieces = 0
         self._budget.give_back(self._borrowed)
         self._borrowed = 0
 
@@ -223,6 +222,7 @@ class ReceiveSide:
                         raise wrong(f"a stream has more than {MAXIMUM_PIECES} pieces apart")
                     starts.insert(index, position)
                     parts.insert(index, bytearray(piece))
+                    self.pieces += 1
                     index += 1
             if index >= len(starts):
                 return

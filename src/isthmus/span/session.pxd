@@ -11,6 +11,7 @@ from isthmus.span.limits cimport Budget
 from isthmus.span.opened cimport OpenedStreams
 from isthmus.span.outbox cimport Outbox
 from isthmus.span.receive_side cimport ReceiveSide
+from isthmus.span.recent cimport RecentStreams
 from isthmus.span.stream cimport Stream
 
 cdef int NEEDS_ACK, NEEDS_OPEN, NEEDS_OPENED, NEEDS_RESET
@@ -49,6 +50,7 @@ cdef class Session:
     cdef readonly set given_up
     cdef readonly dict epochs
     cdef readonly dict streams
+    cdef readonly RecentStreams recent
     cdef readonly OpenedStreams opened
     cdef readonly dict unanswered
     cdef long long _lowest

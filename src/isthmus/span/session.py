@@ -26,6 +26,7 @@ from isthmus.span.limits import EARLY_DATA, MAXIMUM_AHEAD, Budget, Limits
 from isthmus.span.opened import OpenedStreams
 from isthmus.span.outbox import Outbox
 from isthmus.span.receive_side import ReceiveSide
+from isthmus.span.recent import RecentStreams
 from isthmus.span.send_side import SendSide
 from isthmus.span.stream import NEEDS_ACK, NEEDS_OPEN, NEEDS_OPENED, NEEDS_RESET, Stream
 from isthmus.websocket.frames import Role
@@ -126,6 +127,7 @@ class Session:
         "place",
         "random_bytes",
         "receive_budget",
+        "recent",
         "resumes_left",
         "resumes_since",
         "role",
@@ -182,6 +184,7 @@ class Session:
         self._round_trip = 0.0
         # Streams.
         self.streams: dict[int, Stream] = {}
+        self.recent = RecentStreams(self.streams)
         self.next_stream = 1 if role is Role.CLIENT else 2
         self.opened = OpenedStreams(2 if role is Role.CLIENT else 1)
         self.opened_by_peer = 0  # how many of the table
@@ -294,6 +297,7 @@ class Session:
             if not stream.over:
                 self.drop(stream, code, text)
         self.streams.clear()
+        self.recent.clear()
         self.unanswered.clear()
         self.flows.clear(code, text)
         self._deadline_grace = math.inf
@@ -521,6 +525,7 @@ class Session:
     def _take_out(self, stream: Stream) -> None:
         if self.streams.get(stream.id) is stream:
             del self.streams[stream.id]
+            self.recent.forget(stream)
             if not stream.ours:
                 self.opened_by_peer -= 1
         stream.over = True
