@@ -53,7 +53,7 @@ cdef class Carrier(FrameSink):
     cdef public bint stalled
     cdef bint _awake
 
-    @cython.locals(session=Session)
+    @cython.locals(session=Session, arrived="long long")
     cpdef receive(self, data, bint final, double now, Py_ssize_t start=*, Py_ssize_t size=*)
 
     cpdef alive(self, double now)

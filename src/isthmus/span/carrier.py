@@ -201,10 +201,13 @@ class Carrier(FrameSink):
             if self.stalled:
                 self.stalled = False
                 self.wake()
+        arrived = self.arrived
         try:
             self.reader.receive(data, final, start, size)
         except SpanError as error:
             self.fail(error)
+        if self.arrived != arrived and self.phase is _LIVE and now - self._round_trip_at > _ROUND_TRIP_EVERY:
+            self.ping()
         session = self.session
         if session is not None:
             session.flows.deliver()
@@ -334,18 +337,14 @@ class Carrier(FrameSink):
         """Take a piece of DATA; called by the reader."""
         if self.phase is not _LIVE:
             raise wrong("DATA before STATE")
-        assert self.session is not None
         self.arrived += size
-        incoming.data_received(self.session, self, stream, offset, data, start, size)
-        if self.now - self._round_trip_at > _ROUND_TRIP_EVERY:
-            self.ping()
+        incoming.data_received(self, stream, offset, data, start, size)
 
     def ack_received(self, stream: int, received: int, limit: int) -> None:
         """Take an ACK; called by the reader."""
         if self.phase is not _LIVE:
             raise wrong("ACK before STATE")
-        assert self.session is not None
-        incoming.ack_received(self.session, self, stream, received, limit)
+        incoming.ack_received(self, stream, received, limit)
 
     def datagram_received(self, flow: int, data: bytes) -> None:
         """Take a DATAGRAM; called by the reader."""

@@ -14,9 +14,9 @@ cdef int _STATE, _OPEN, _OPENED, _FIN, _RESET, _CLOSED, _FLOW, _FLOWING, _ENDED,
 cdef int NEEDS_ACK, NEEDS_OPENED
 
 
-@cython.locals(stream=Stream, receive=ReceiveSide, received="unsigned long long")
-cpdef data_received(
-    Session session,
+# As many arguments as go in registers.
+@cython.locals(session=Session, stream=Stream, receive=ReceiveSide, received="unsigned long long")
+cdef data_received(
     Carrier carrier,
     unsigned int stream_id,
     unsigned long long offset,
@@ -25,13 +25,9 @@ cpdef data_received(
     Py_ssize_t size,
 )
 
-@cython.locals(stream=Stream)
-cpdef ack_received(
-    Session session,
-    Carrier carrier,
-    unsigned int stream_id,
-    unsigned long long received,
-    unsigned long long limit,
+@cython.locals(session=Session, stream=Stream)
+cdef ack_received(
+    Carrier carrier, unsigned int stream_id, unsigned long long received, unsigned long long limit
 )
 
 @cython.locals(send=SendSide, sent_on=Carrier)

@@ -27,9 +27,11 @@ _GOAWAY = int(Type.GOAWAY)
 
 
 def data_received(
-    session: Session, carrier: Carrier, stream_id: int, offset: int, data: memoryview, start: int, size: int
+    carrier: Carrier, stream_id: int, offset: int, data: memoryview, start: int, size: int
 ) -> None:
     """Deliver what is in order now of `size` bytes of `data` from `start`; owe an acknowledgement."""
+    session = carrier.session
+    assert session is not None
     stream = session.recent.find(stream_id)
     if stream is None:
         _forgotten(session, carrier, stream_id, True)
@@ -56,8 +58,10 @@ def data_received(
         _received_all(session, stream)
 
 
-def ack_received(session: Session, carrier: Carrier, stream_id: int, received: int, limit: int) -> None:
+def ack_received(carrier: Carrier, stream_id: int, received: int, limit: int) -> None:
     """Forget what is acknowledged, and go on up to the new limit."""
+    session = carrier.session
+    assert session is not None
     stream = session.recent.find(stream_id)
     if stream is None:
         _forgotten(session, carrier, stream_id, False)

@@ -32,7 +32,6 @@ cdef class FrameReader:
     cdef unsigned int _stream
     cdef int _kind
     cdef bint _stopped
-    cdef bint _in_frame
     cdef public bint handshaking
 
     cpdef stop(self)

@@ -65,7 +65,6 @@ class FrameReader:
     __slots__ = (
         "_gathered",
         "_head",
-        "_in_frame",
         "_kind",
         "_left",
         "_maximum",
@@ -84,10 +83,9 @@ class FrameReader:
         self._size = 0  # of the current message so far
         self._stopped = False
         self._head = b""  # of a frame whose header is in parts
-        self._in_frame = False  # a header was read and its payload is not complete
         self._kind = 0
         self._stream = 0
-        self._left = 0  # bytes of the frame's payload still to come
+        self._left = 0  # bytes of the frame's payload still to come; none between frames
         self._offset = 0  # of the next byte of DATA
         self._gathered = bytearray()  # payload in parts of a frame that is not DATA
         self.handshaking = True
@@ -118,7 +116,7 @@ class FrameReader:
             raise self._wrong(f"a message is larger than {self._maximum} bytes")
         try:
             while position < end:
-                if not self._in_frame:
+                if self._left == 0:
                     kept = len(self._head)
                     if kept == 0 and end - position >= _DATA_HEADER:
                         position += self._begin(view, position, _DATA_HEADER)
@@ -131,7 +129,6 @@ class FrameReader:
                         position += size - kept
                 size = min(self._left, end - position)
                 self._left -= size
-                self._in_frame = self._left > 0
                 if self._kind != _DATA:
                     self._take(view, position, size)
                 elif size:
@@ -145,7 +142,7 @@ class FrameReader:
             self._stopped = True
             raise
         if final:
-            if self._in_frame or self._head:
+            if self._left or self._head:
                 raise self._wrong("a frame does not end with its message")
             if self._size == 0:
                 raise self._wrong("a message is empty")
@@ -174,7 +171,6 @@ class FrameReader:
         self._kind = kind
         self._stream = stream
         self._left = length
-        self._in_frame = True
         return size
 
     def _check(self, kind: int, length: int, stream: int) -> None:
@@ -195,12 +191,12 @@ class FrameReader:
         """Take `size` bytes from `start` on of what a frame that is not DATA has; none, if it has none."""
         kind = self._kind
         if kind >= _OPTIONAL:
-            self.skipped += not self._in_frame
+            self.skipped += self._left == 0
             return
         data: Octets = view
-        if self._in_frame or self._gathered:
+        if self._left or self._gathered:
             self._gathered += octets.copied(view, start, size)
-            if self._in_frame:
+            if self._left:
                 return
             data = bytes(self._gathered)
             start = 0

@@ -11,8 +11,11 @@ cdef class RecentStreams:
     cdef dict _table
     cdef list _places
 
-    @cython.locals(place="unsigned int", stream=Stream)
+    @cython.locals(stream=Stream)
     cpdef Stream find(self, unsigned int stream_id)
+
+    @cython.locals(stream=Stream)
+    cdef Stream _look_up(self, unsigned int stream_id)
 
     @cython.locals(place="unsigned int")
     cpdef forget(self, Stream stream)
@@ -20,4 +23,4 @@ cdef class RecentStreams:
     cpdef clear(self)
 
 
-cdef inline unsigned int _place(unsigned int stream_id) noexcept
+cdef unsigned int _place(unsigned int stream_id) noexcept

@@ -1,5 +1,8 @@
 """Which streams of a session its frames named last."""
 
+# cython: boundscheck=False
+# A place is always one of the list.
+
 from __future__ import annotations
 
 from isthmus.span.stream import Stream
@@ -24,12 +27,15 @@ class RecentStreams:
 
     def find(self, stream_id: int) -> Stream | None:
         """Return the stream of the table that has this id, None if there is none."""
-        place = _place(stream_id)
-        stream = self._places[place]
-        if stream is None or stream.id != stream_id:
-            stream = self._table.get(stream_id)
-            if stream is not None:
-                self._places[place] = stream
+        stream = self._places[_place(stream_id)]
+        if stream is not None and stream.id == stream_id:
+            return stream
+        return self._look_up(stream_id)
+
+    def _look_up(self, stream_id: int) -> Stream | None:
+        stream = self._table.get(stream_id)
+        if stream is not None:
+            self._places[_place(stream_id)] = stream
         return stream
 
     def forget(self, stream: Stream) -> None:

@@ -81,7 +81,7 @@ cdef class Session:
 
     cpdef write_eof(self, Stream stream)
 
-    @cython.locals(receive=ReceiveSide)
+    @cython.locals(told=bint)
     cpdef consumed(self, Stream stream, long long size)
 
 

@@ -265,8 +265,8 @@ class Session:
         """
         if stream.over:
             return
-        receive = stream.receive
-        if (receive.consume(size, self.now, self._round_trip) and stream.opened) or receive.done():
+        told = stream.receive.consume(size, self.now, self._round_trip)
+        if (told and stream.opened) or stream.receive.done():
             self.outbox.say(stream, NEEDS_ACK)
 
     def reset(self, stream: Stream, code: int = Code.CANCEL, text: str = "") -> None:

@@ -14,10 +14,11 @@ cdef extern from "Python.h":
         int flags
         Py_buffer view
     int _Py_MEMORYVIEW_RELEASED
+    int _Py_MEMORYVIEW_C
 
 
-cdef inline unsigned char *start_of(data, Py_ssize_t position, Py_ssize_t size) except NULL:
-    """Return where `size` bytes from `position` on lie; valid as long as `data` is there and not released."""
+cdef inline unsigned char *checked_start_of(data, Py_ssize_t position, Py_ssize_t size) except NULL:
+    """Do as `start_of` for `bytes` too, and raise what it raises."""
     cdef PyMemoryViewObject *view
     cdef unsigned char *start
     cdef Py_ssize_t end
@@ -39,6 +40,24 @@ cdef inline unsigned char *start_of(data, Py_ssize_t position, Py_ssize_t size) 
     if position < 0 or size < 0 or position > end - size:
         raise IndexError("outside of the buffer")
     return start + position
+
+
+cdef inline unsigned char *start_of(data, Py_ssize_t position, Py_ssize_t size) except NULL:
+    """Return where `size` bytes from `position` on lie; valid as long as `data` is there and not released."""
+    cdef PyMemoryViewObject *view
+    # What is read for each frame is small enough to stand where it is used; what may be wrong takes the other way.
+    if PyMemoryView_Check(data):
+        view = <PyMemoryViewObject *> <void *> data
+        if (
+            view.flags & (_Py_MEMORYVIEW_RELEASED | _Py_MEMORYVIEW_C) == _Py_MEMORYVIEW_C
+            and view.view.ndim == 1
+            and view.view.itemsize == 1
+            and position >= 0
+            and size >= 0
+            and position <= view.view.len - size
+        ):
+            return <unsigned char *> view.view.buf + position
+    return checked_start_of(data, position, size)
 
 
 cdef inline bint is_readonly(memoryview view):
