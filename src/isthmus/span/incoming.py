@@ -53,7 +53,9 @@ def data_received(
         session.handler.data(stream, piece)
         if stream.over:
             return
-        piece = receive.follow() if receive.pieces else None
+        if receive.pieces == 0:
+            break
+        piece = receive.follow()
     if receive.complete():
         _received_all(session, stream)
 

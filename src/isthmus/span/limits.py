@@ -56,7 +56,9 @@ class Budget:
 
     def borrow(self, wanted: int) -> int:
         """Take up to `wanted` bytes; return how many there were."""
-        granted = max(0, min(wanted, self.size - self.used))
+        granted = min(wanted, self.size - self.used)
+        if granted < 0:
+            granted = 0
         self.used += granted
         self.shortages += granted < wanted
         return granted

@@ -1,7 +1,5 @@
-"""Which streams of a session its frames named last."""
-
 # cython: boundscheck=False
-# A place is always one of the list.
+"""Which streams of a session its frames named last."""
 
 from __future__ import annotations
 
@@ -51,4 +49,4 @@ class RecentStreams:
 
 def _place(stream_id: int) -> int:
     """Return the place of an id; those of one side are all odd, or all even."""
-    return stream_id >> 1 & _PLACES - 1
+    return stream_id >> 1 & _PLACES - 1  # always one of the list, of which no bounds are checked

@@ -8,7 +8,7 @@ from isthmus.websocket._mask cimport apply_mask
 
 cdef object Utf8Validator
 
-cdef int _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG
+cdef int _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG, _WHOLE
 cdef Py_ssize_t _MAXIMUM_HEADER
 cdef int _MAXIMUM_CONTROL
 cdef bytearray _space
@@ -49,6 +49,9 @@ cdef class FrameReader:
 
     @cython.locals(first=int, second=int, opcode=int, control=bint, size=int, length="long long")
     cdef int _begin(self, data, Py_ssize_t start, Py_ssize_t available) except -1
+
+    @cython.locals(opcode=int)
+    cdef _check(self, int first, int second)
 
     @cython.locals(ended=bint, final=bint, payload=bytes)
     cdef _take(self, data, Py_ssize_t start, Py_ssize_t size)

@@ -109,6 +109,7 @@ _BINARY = 2
 _CLOSE = 8
 _PING = 9
 _PONG = 10
+_WHOLE = 0x80 | _BINARY  # the first byte of a message in one frame
 _MAXIMUM_HEADER = 14
 _MAXIMUM_CONTROL = 125  # RFC 6455 5.5
 
@@ -268,23 +269,9 @@ class FrameReader:
         opcode = first & 0x0F
         length = second & 0x7F
         control = opcode >= _CLOSE
-        if first & 0x70:
-            raise self._wrong("reserved bits are set and no extension was agreed")
-        if opcode > _PONG or _BINARY < opcode < _CLOSE:
-            raise self._wrong(f"opcode {opcode} is reserved")
-        if (second & 0x80 != 0) != self._expect_mask:
-            raise self._wrong("a client must mask" if self._expect_mask else "a server must not mask")
-        if control:
-            if first & 0x80 == 0:
-                raise self._wrong("a control frame is fragmented")
-            if length > _MAXIMUM_CONTROL:
-                raise self._wrong("a control frame is longer than 125 bytes")
-        elif opcode == _CONTINUATION:
-            if not self._in_message:
-                raise self._wrong("a continuation without a message")
-        elif self._in_message:
-            raise self._wrong("a new message inside a fragmented one")
-
+        # Nearly all that comes is a whole message of bytes. What is wrong with a frame, `_check` says of any.
+        if first != _WHOLE or self._in_message or (second & 0x80 != 0) != self._expect_mask:
+            self._check(first, second)
         size = 2 if length < 126 else 4 if length == 126 else 10
         if available < (size + 4 if self._expect_mask else size):
             return 0
@@ -321,6 +308,26 @@ class FrameReader:
         self._left = length
         self._in_frame = True
         return size
+
+    def _check(self, first: int, second: int) -> None:
+        """Raise ProtocolError if no frame may begin with these two bytes, or none here."""
+        opcode = first & 0x0F
+        if first & 0x70:
+            raise self._wrong("reserved bits are set and no extension was agreed")
+        if opcode > _PONG or _BINARY < opcode < _CLOSE:
+            raise self._wrong(f"opcode {opcode} is reserved")
+        if (second & 0x80 != 0) != self._expect_mask:
+            raise self._wrong("a client must mask" if self._expect_mask else "a server must not mask")
+        if opcode >= _CLOSE:
+            if first & 0x80 == 0:
+                raise self._wrong("a control frame is fragmented")
+            if second & 0x7F > _MAXIMUM_CONTROL:
+                raise self._wrong("a control frame is longer than 125 bytes")
+        elif opcode == _CONTINUATION:
+            if not self._in_message:
+                raise self._wrong("a continuation without a message")
+        elif self._in_message:
+            raise self._wrong("a new message inside a fragmented one")
 
     def _take(self, data: memoryview, start: int, size: int) -> None:
         """Take `size` bytes from `start` on of the frame's payload; none, for a frame that has none."""
