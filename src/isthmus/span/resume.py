@@ -75,7 +75,7 @@ def _conclude(session: Session, entries: dict[int, Entry], opened_below: int, ne
             if stream.ours:
                 if stream.id < opened_below:
                     incoming.ended_by_peer(session, stream)
-                elif not session.is_live(stream.state_slot) and not stream.resetting:
+                elif stream.state_slot not in session.carriers and not stream.resetting:
                     session.outbox.say(stream, NEEDS_OPEN)
             elif stream.id < next_stream:
                 incoming.ended_by_peer(session, stream)

@@ -453,10 +453,6 @@ class Session:
         taken = {*self.carriers, *self.given_up, *(carrier.slot for carrier in self.handshakes)}
         return next((slot for slot in range(slots) if slot not in taken), -1)
 
-    def is_live(self, slot: int) -> bool:
-        """Whether the carrier in a slot lives."""
-        return slot in self.carriers
-
     def is_elsewhere(self, slot: int, carrier: Carrier) -> bool:
         """Whether another carrier than this has the slot and can send."""
         other = self.carriers.get(slot)
@@ -497,7 +493,6 @@ class Session:
 
     def drop(self, stream: Stream, code: int, text: str) -> None:
         """Remove a stream that the peer or the session has ended, and tell the application."""
-        stream.over = True
         self._drop_bytes(stream)
         self._take_out(stream)
         self.handler.reset(stream, int(code), text)
@@ -505,7 +500,6 @@ class Session:
 
     def forget(self, stream: Stream) -> None:
         """Remove a stream that is complete."""
-        stream.over = True
         self._drop_bytes(stream)
         self._take_out(stream)
         self.handler.closed(stream)
@@ -529,8 +523,7 @@ class Session:
             if not stream.ours:
                 self.opened_by_peer -= 1
         stream.over = True
-        if stream.ours:
-            self.unanswered.pop(stream.id, None)
+        self.unanswered.pop(stream.id, None)
         self.outbox.remove(stream)
 
     def peer_is_going(self, last_stream: int, code: int) -> None:
