@@ -4,68 +4,59 @@ A module that has `from isthmus.websocket import octets` in its `.py` has this i
 `from isthmus.websocket cimport _octets as octets`.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_Check
 
 
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-    #define ISTHMUS_APART __attribute__((noinline, cold))
-    #else
-    #define ISTHMUS_APART
-    #endif
+cdef extern from "Python.h":
+    # What lies in a memoryview, in the headers of CPython: no call is needed to reach it.
+    ctypedef struct PyMemoryViewObject:
+        int flags
+        Py_buffer view
+    int _Py_MEMORYVIEW_RELEASED, _Py_MEMORYVIEW_C
 
-    /* What lies in a memoryview is in the headers of CPython: no call is needed to reach it. */
-    #define ISTHMUS_VIEW(data) (((PyMemoryViewObject *) (data))->view)
-    #define ISTHMUS_VIEW_READONLY(data) (ISTHMUS_VIEW(data).readonly)
-    #define ISTHMUS_VIEW_FLAGS(data) (((PyMemoryViewObject *) (data))->flags)
 
-    /* For all that isthmus_start_of does not see at once: `bytes`, views of another form, and what is wrong. */
-    CYTHON_UNUSED static ISTHMUS_APART unsigned char *isthmus_find_start_of(
-            PyObject *data, Py_ssize_t position, Py_ssize_t size) {
-        unsigned char *start;
-        Py_ssize_t end;
-        if (PyMemoryView_Check(data)) {
-            if (ISTHMUS_VIEW_FLAGS(data) & _Py_MEMORYVIEW_RELEASED) {
-                PyErr_SetString(PyExc_ValueError, "the buffer was released");
-                return NULL;
-            }
-            if (ISTHMUS_VIEW(data).ndim != 1 || ISTHMUS_VIEW(data).itemsize != 1 ||
-                    ISTHMUS_VIEW(data).suboffsets != NULL ||
-                    (ISTHMUS_VIEW(data).strides != NULL && ISTHMUS_VIEW(data).strides[0] != 1)) {
-                PyErr_SetString(PyExc_ValueError, "the buffer is not one of bytes, one behind the other");
-                return NULL;
-            }
-            start = (unsigned char *) ISTHMUS_VIEW(data).buf;
-            end = ISTHMUS_VIEW(data).len;
-        } else if (PyBytes_Check(data)) {
-            start = (unsigned char *) PyBytes_AS_STRING(data);
-            end = PyBytes_GET_SIZE(data);
-        } else {
-            PyErr_SetString(PyExc_TypeError, "neither bytes nor a memoryview");
-            return NULL;
-        }
-        if (position < 0 || size < 0 || position > end - size) {
-            PyErr_SetString(PyExc_IndexError, "outside of the buffer");
-            return NULL;
-        }
-        return start + position;
-    }
+cdef inline unsigned char *start_of(data, Py_ssize_t position, Py_ssize_t size) except NULL:
+    """Return where `size` bytes from `position` on lie; valid as long as `data` is there and not released."""
+    cdef PyMemoryViewObject *view
+    if PyMemoryView_Check(data):  # so few checks that they stand wherever a number is read, if all is as usual
+        view = <PyMemoryViewObject *> <void *> data
+        if (
+            view.flags & (_Py_MEMORYVIEW_RELEASED | _Py_MEMORYVIEW_C) == _Py_MEMORYVIEW_C
+            and view.view.ndim == 1 and view.view.itemsize == 1
+            and position >= 0 and size >= 0 and position <= view.view.len - size
+        ):
+            return <unsigned char *> view.view.buf + position
+    return find_start_of(data, position, size)
 
-    /* So small that it stands wherever a number is read: that is done for each frame, of a view of bytes. */
-    CYTHON_UNUSED static inline unsigned char *isthmus_start_of(
-            PyObject *data, Py_ssize_t position, Py_ssize_t size) {
-        if (PyMemoryView_Check(data) &&
-                (ISTHMUS_VIEW_FLAGS(data) & (_Py_MEMORYVIEW_RELEASED | _Py_MEMORYVIEW_C)) == _Py_MEMORYVIEW_C &&
-                ISTHMUS_VIEW(data).ndim == 1 && ISTHMUS_VIEW(data).itemsize == 1 &&
-                position >= 0 && size >= 0 && position <= ISTHMUS_VIEW(data).len - size)
-            return (unsigned char *) ISTHMUS_VIEW(data).buf + position;
-        return isthmus_find_start_of(data, position, size);
-    }
-    """
-    # Where `size` bytes from `position` on lie; valid as long as `data` is there and not released.
-    unsigned char *start_of "isthmus_start_of"(object data, Py_ssize_t position, Py_ssize_t size) except NULL
-    bint is_readonly "ISTHMUS_VIEW_READONLY"(memoryview view)
+
+cdef inline unsigned char *find_start_of(data, Py_ssize_t position, Py_ssize_t size) except NULL:
+    """Do what `start_of` does, for all that it does not see at once."""
+    cdef PyMemoryViewObject *view
+    cdef unsigned char *start
+    cdef Py_ssize_t end
+    if PyMemoryView_Check(data):
+        view = <PyMemoryViewObject *> <void *> data
+        if view.flags & _Py_MEMORYVIEW_RELEASED:
+            raise ValueError("the buffer was released")
+        if view.view.ndim != 1 or view.view.itemsize != 1 or view.view.suboffsets != NULL or (
+            view.view.strides != NULL and view.view.strides[0] != 1
+        ):
+            raise ValueError("the buffer is not one of bytes, one behind the other")
+        start = <unsigned char *> view.view.buf
+        end = view.view.len
+    elif PyBytes_Check(data):
+        start = <unsigned char *> PyBytes_AS_STRING(data)
+        end = PyBytes_GET_SIZE(data)
+    else:
+        raise TypeError("neither bytes nor a memoryview")
+    if position < 0 or size < 0 or position > end - size:
+        raise IndexError("outside of the buffer")
+    return start + position
+
+
+cdef inline bint is_readonly(memoryview view):
+    return (<PyMemoryViewObject *> <void *> view).view.readonly
 
 
 cdef inline int octet(data, Py_ssize_t position) except -1:
