@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.span.frames import data_header, header
+from isthmus.span.frames import ack, data_header, header
 from isthmus.span.message import Message
 
 
@@ -63,6 +63,28 @@ def test_a_part_of_a_large_piece_is_not_copied_either() -> None:
     assert isinstance(part, memoryview)
     assert part.obj is large
     assert len(part) == message.size == 20_000
+
+
+@pytest.mark.parametrize("size", [0, 1, 1_200, 16_383, 16_384, 65_527])
+def test_a_data_frame_is_added_whole(size: int) -> None:
+    message = Message(1 << 20)
+    data = bytes(index % 251 for index in range(size + 2))
+    for offset in range(8):
+        message.add_data(5, offset, data, 1, size)
+    assert joined(message) == b"".join(data_header(5, offset, size) + data[1:-1] for offset in range(8))
+    assert message.size == (1 << 20) - message.room == 8 * (16 + size)
+
+
+def test_an_ack_waits_where_there_is_no_room() -> None:
+    message = Message(24 + 20)
+    assert message.add_ack(1, 2, 1 << 40)
+    assert not message.add_ack(3, 4, 5)
+    assert joined(message) == ack(1, 2, 1 << 40)
+    assert (message.size, message.room) == (24, 20)
+    many = Message(1 << 20)
+    written = b"".join(ack(index, 7, index) for index in range(5_000))
+    assert all(many.add_ack(index, 7, index) for index in range(5_000))
+    assert joined(many) == written
 
 
 def test_one_after_the_other() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import SpanError
+from isthmus.span.frames import data_header
 from isthmus.span.limits import MAXIMUM_PIECES
 from isthmus.span.message import Message
 from isthmus.span.send_side import NEVER, SendSide
@@ -24,8 +25,12 @@ def side(*chunks: bytes, limit: int = BIG) -> SendSide:
 
 def gathered(send: SendSide, offset: int, size: int) -> list[Buffer]:
     message = Message(size)
-    send.gather(offset, size, message)
-    return message.buffers()
+    message.begin(16 + size)
+    send.gather(1, offset, size, message)
+    written = message.buffers()
+    header = data_header(1, offset, size)
+    assert bytes(written[0][:16]) == header
+    return [written[0][16:], *written[1:]] if len(written[0]) > 16 else written[1:]
 
 
 def bytes_at(send: SendSide, offset: int, size: int) -> bytes:
@@ -36,6 +41,14 @@ def take(send: SendSide, maximum: int, limit: int, slot: int) -> tuple[int, int]
     """Take: return offset and size, (0, 0) for nothing."""
     size = send.take(maximum, limit, slot)
     return (send.taken_at, size) if size else (0, 0)
+
+
+def acknowledge(send: SendSide, received: int) -> list[tuple[int, int]]:
+    """Acknowledge all ranges: return slot and size of each."""
+    done = []
+    while size := send.acknowledge(received):
+        done.append((send.acked_slot, size))
+    return done
 
 
 def test_bytes_go_out_in_order_up_to_the_limit() -> None:
@@ -60,11 +73,11 @@ def test_a_large_chunk_is_not_copied() -> None:
 def test_what_is_acknowledged_is_forgotten() -> None:
     send = side(b"abc", b"def")
     send.take(6, BIG, 3)
-    assert send.acknowledge(4) == [(3, 4)]
+    assert acknowledge(send, 4) == [(3, 4)]
     assert send.stored == 2
     assert bytes_at(send, 4, 2) == b"ef"
-    assert send.acknowledge(2) == []
-    assert send.acknowledge(6) == [(3, 2)]
+    assert acknowledge(send, 2) == []
+    assert acknowledge(send, 6) == [(3, 2)]
 
 
 @pytest.mark.parametrize("received", [4, 7])
@@ -73,7 +86,7 @@ def test_what_was_never_sent_cannot_be_acknowledged(received: int) -> None:
     send.fin = True
     send.take(3, BIG, 0)
     with pytest.raises(SpanError, match="3 was sent"):
-        send.acknowledge(received)
+        acknowledge(send, received)
 
 
 def test_fin_is_one_byte_more() -> None:
@@ -84,9 +97,9 @@ def test_fin_is_one_byte_more() -> None:
     assert send.fin_due()
     send.fin_slot, send.fin_sent = 0, True
     assert not send.sendable(BIG)
-    send.acknowledge(3)
+    acknowledge(send, 3)
     assert not send.fin_acked
-    assert send.acknowledge(4) == []
+    assert acknowledge(send, 4) == []
     assert send.fin_acked
 
 
@@ -102,7 +115,7 @@ def test_what_a_carrier_lost_goes_first() -> None:
     assert take(send, 9, BIG, 1) == (4, 2)
     assert take(send, 9, BIG, 1) == (6, 4)
     assert send.pieces == 2
-    send.acknowledge(10)
+    acknowledge(send, 10)
     assert send.pieces == 0
 
 
@@ -173,7 +186,7 @@ def test_every_byte_is_in_one_place(program: list[tuple[str, int, int]]) -> None
             slots = [None if each == slot else each for each in slots]
         else:
             received = min(acked + size, send.next)
-            done = send.acknowledge(received)
+            done = acknowledge(send, received)
             assert sum(size for _, size in done) == received - acked
             acked = received
         assert send.acked == acked

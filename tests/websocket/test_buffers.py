@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.websocket.buffers import cut, put, put_number
+from isthmus.websocket.buffers import cut, put, put_number, put_numbers
 
 
 def test_a_piece_lies_where_it_was_put() -> None:
@@ -19,6 +19,14 @@ def test_a_number_has_its_highest_byte_first() -> None:
     buffer = bytearray(9)
     put_number(buffer, 1, 0xFF << 56 | 2)
     assert buffer == b"\0\xff\0\0\0\0\0\0\2"
+
+
+def test_two_numbers_lie_one_behind_the_other() -> None:
+    buffer = bytearray(17)
+    put_numbers(buffer, 1, 0xFF << 56 | 2, 3)
+    assert buffer == b"\0\xff\0\0\0\0\0\0\2\0\0\0\0\0\0\0\3"
+    with pytest.raises(IndexError):
+        put_numbers(buffer, 2, 1, 1)
 
 
 @pytest.mark.parametrize(

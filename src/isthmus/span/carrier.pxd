@@ -81,9 +81,9 @@ cdef class Carrier(FrameSink):
     cpdef double stalls_at(self)
     cpdef double next_deadline(self, double handshake_timeout, double ping_deadline)
 
-    cpdef bint exchanges(self)
-    cpdef bint is_live(self)
-    cpdef bint good_for_flows(self)
+    cpdef bint exchanges(self) except -1
+    cpdef bint is_live(self) except -1
+    cpdef bint good_for_flows(self) except -1
 
     cpdef delivered(self, long long size, double now)
 

@@ -248,6 +248,9 @@ class Carrier(FrameSink):
 
     def _fill(self, message: Message, now: float) -> None:
         self._awake = False
+        session = self.session
+        if session is not None:
+            session.outbox.awake = False
         self.drained = False
         self.now = now
         control = self.control
@@ -259,7 +262,6 @@ class Carrier(FrameSink):
             message.add(frame(Type.PONG, 0, self.pong))
             self.pong = b""
         if self.phase is _LIVE or self.phase is _EXCHANGE:
-            session = self.session
             assert session is not None
             if now > session.now:
                 session.now = now

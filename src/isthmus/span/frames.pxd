@@ -9,7 +9,12 @@ cdef unsigned long long _OPEN, _OPENED, _DATA, _FIN, _RESET, _CLOSED, _ACK, _ORI
 
 cpdef bytes header(unsigned long long kind, unsigned int stream, unsigned long long length)
 cpdef bytes data_header(unsigned int stream, unsigned long long offset, unsigned long long length)
-cpdef put_data_header(bytearray buffer, Py_ssize_t position, unsigned int stream, unsigned long long offset, unsigned long long length)
+cpdef int put_data_header(
+    bytearray buffer, Py_ssize_t position, unsigned int stream, unsigned long long offset, unsigned long long length
+) except -1
+cpdef int put_ack(
+    bytearray buffer, Py_ssize_t position, unsigned int stream, unsigned long long received, unsigned long long limit
+) except -1
 cpdef bytes ack(unsigned int stream, unsigned long long received, unsigned long long limit)
 cdef bytes _with_number(unsigned long long kind, unsigned int stream, unsigned long long number)
 cpdef bytes frame(unsigned long long kind, unsigned int stream=*, bytes payload=*)

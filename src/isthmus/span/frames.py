@@ -209,16 +209,19 @@ def data_header(stream: int, offset: int, length: int) -> bytes:
 
 def put_data_header(buffer: bytearray, position: int, stream: int, offset: int, length: int) -> None:
     """Write the 16 bytes that stand before the `length` bytes of a DATA frame to `position`."""
-    buffers.put_number(buffer, position, _DATA << 56 | (length + 8) << 32 | stream)
-    buffers.put_number(buffer, position + 8, offset)
+    buffers.put_numbers(buffer, position, _DATA << 56 | (length + 8) << 32 | stream, offset)
 
 
 def ack(stream: int, received: int, limit: int) -> bytes:
     """Return an ACK."""
-    buffers.put_number(_space, 0, _ACK | stream)
-    buffers.put_number(_space, 8, received)
-    buffers.put_number(_space, 16, limit)
+    put_ack(_space, 0, stream, received, limit)
     return buffers.cut(_space, 0, 24)
+
+
+def put_ack(buffer: bytearray, position: int, stream: int, received: int, limit: int) -> None:
+    """Write the 24 bytes of an ACK to `position`."""
+    buffers.put_numbers(buffer, position, _ACK | stream, received)
+    buffers.put_number(buffer, position + 16, limit)
 
 
 def _with_number(kind: int, stream: int, number: int) -> bytes:

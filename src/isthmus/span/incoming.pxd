@@ -30,7 +30,7 @@ cdef ack_received(
     Carrier carrier, unsigned int stream_id, unsigned long long received, unsigned long long limit
 )
 
-@cython.locals(send=SendSide, sent_on=Carrier)
+@cython.locals(send=SendSide, size="long long", sent_on=Carrier)
 cpdef acknowledge(Session session, Stream stream, unsigned long long received, unsigned long long limit)
 
 @cython.locals(stream=Stream)

@@ -74,8 +74,8 @@ def ack_received(carrier: Carrier, stream_id: int, received: int, limit: int) ->
 def acknowledge(session: Session, stream: Stream, received: int, limit: int) -> None:
     """Apply an acknowledgement, which an ACK or a STATE brought."""
     send = stream.send
-    for slot, size in send.acknowledge(received):
-        sent_on = session.carriers.get(slot)
+    while size := send.acknowledge(received):
+        sent_on = session.outbox.carrier(send.acked_slot)
         if sent_on is not None:
             sent_on.delivered(size, session.now)
     if limit > send.limit:

@@ -5,7 +5,7 @@ from isthmus.websocket cimport _buffers as buffers
 from isthmus.span cimport frames
 
 cdef list _NONE
-cdef Py_ssize_t _GATHER_BELOW, _GATHERED, _DATA_HEADER, _HEADER
+cdef Py_ssize_t _GATHER_BELOW, _GATHERED, _DATA_HEADER, _HEADER, _ACK
 
 
 @cython.final
@@ -20,11 +20,18 @@ cdef class Message:
     cpdef begin(self, Py_ssize_t room)
 
     @cython.locals(size=Py_ssize_t)
-    cpdef bint add(self, bytes frame)
+    cpdef bint add(self, bytes frame) except -1
 
-    cpdef add_data_header(self, unsigned int stream, unsigned long long offset, Py_ssize_t size)
-    cpdef add_frame(self, unsigned long long word, bytes payload)
-    cpdef put(self, bytes data, Py_ssize_t start, Py_ssize_t size)
-    cdef _spill(self)
-    cpdef bint is_gathered(self)
+    cpdef bint add_ack(self, unsigned int stream, unsigned long long received, unsigned long long limit) except -1
+    cpdef int add_data_header(self, unsigned int stream, unsigned long long offset, Py_ssize_t size) except -1
+
+    @cython.locals(whole=Py_ssize_t)
+    cpdef int add_data(
+        self, unsigned int stream, unsigned long long offset, bytes data, Py_ssize_t start, Py_ssize_t size
+    ) except -1
+
+    cpdef int add_frame(self, unsigned long long word, bytes payload) except -1
+    cpdef int put(self, bytes data, Py_ssize_t start, Py_ssize_t size) except -1
+    cdef int _spill(self) except -1
+    cpdef bint is_gathered(self) noexcept
     cpdef list buffers(self)

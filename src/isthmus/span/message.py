@@ -11,6 +11,7 @@ _GATHER_BELOW = 16 * 1024
 _GATHERED = 4 * _GATHER_BELOW
 _DATA_HEADER = 16
 _HEADER = 8
+_ACK = 24
 
 # Stands for each list of parts that is empty; it is replaced, never changed.
 _NONE: list[Buffer] = []
@@ -45,6 +46,18 @@ class Message:
         self.put(frame, 0, size)
         return True
 
+    def add_ack(self, stream: int, received: int, limit: int) -> bool:
+        """Add an ACK; otherwise as `add`."""
+        if self.room < _ACK and self.size:
+            return False
+        if self.used + _ACK > _GATHERED:
+            self._spill()
+        frames.put_ack(self.gathered, self.used, stream, received, limit)
+        self.used += _ACK
+        self.size += _ACK
+        self.room -= _ACK
+        return True
+
     def add_data_header(self, stream: int, offset: int, size: int) -> None:
         """Begin a DATA frame with `size` bytes of payload, to be `put`; the caller has looked for room."""
         if self.used + _DATA_HEADER > _GATHERED:
@@ -53,6 +66,19 @@ class Message:
         self.used += _DATA_HEADER
         self.size += _DATA_HEADER
         self.room -= _DATA_HEADER
+
+    def add_data(self, stream: int, offset: int, data: bytes, start: int, size: int) -> None:
+        """Add a DATA frame of `size` bytes of `data` from `start` on; the caller has looked for room."""
+        whole = _DATA_HEADER + size
+        if size >= _GATHER_BELOW or self.used + whole > _GATHERED:
+            self.add_data_header(stream, offset, size)
+            self.put(data, start, size)
+        else:
+            frames.put_data_header(self.gathered, self.used, stream, offset, size)
+            buffers.put(self.gathered, self.used + _DATA_HEADER, data, start, size)
+            self.used += whole
+            self.size += whole
+            self.room -= whole
 
     def add_frame(self, word: int, payload: bytes) -> None:
         """Add a frame of a header, as one number, and its payload; the caller has looked for room."""

@@ -20,6 +20,10 @@ cdef class Outbox:
     cdef readonly Scheduler scheduler
     cdef long long _unacknowledged
     cdef readonly double acknowledge_at
+    cdef public bint awake
+
+    @cython.locals(carrier=Carrier)
+    cpdef Carrier carrier(self, int slot)
 
     @cython.locals(carrier=Carrier)
     cpdef ready(self, Stream stream)
@@ -42,4 +46,4 @@ cdef class Outbox:
     cpdef remove(self, Stream stream)
 
     @cython.locals(carrier=Carrier)
-    cpdef wake(self)
+    cpdef int wake(self) except -1

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Outbox:
     """The queues of one session; `carriers` is its own table of carriers by slot, `in_order` lists them.
 
-    `acknowledge_at` is when the acknowledgements that are owed have to go.
+    `acknowledge_at` is when the acknowledgements that are owed have to go. `awake` says that all carriers
+    were woken; each takes that back when it makes a message.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Outbox:
         "_owing",
         "_unacknowledged",
         "acknowledge_at",
+        "awake",
         "pending",
         "scheduler",
     )
@@ -45,19 +47,29 @@ class Outbox:
         self._owing: dict[Stream, None] = {}
         self._unacknowledged = 0  # bytes that came since ACKs went
         self.acknowledge_at = math.inf
+        self.awake = False
+
+    def carrier(self, slot: int) -> Carrier | None:
+        """Return the carrier in a slot: to look at each is cheaper than to look the number up."""
+        for carrier in self._in_order:
+            if carrier.slot == slot:
+                return carrier
+        return None
 
     def ready(self, stream: Stream) -> None:
         """Queue a stream that has data or FIN to send, where it may be sent."""
-        if stream.over or stream.scheduler is not None or not stream.send.sendable(stream.send_limit()):
+        if stream.over or stream.scheduler is not None:
             return
-        if stream.ours and not stream.opened:
-            carrier = self._carriers.get(stream.state_slot)
+        if stream.opened:
+            if stream.send.sendable(stream.send.limit):
+                self.scheduler.add(stream)
+                if not self.awake:
+                    self.wake()
+        elif stream.ours and stream.send.sendable(stream.send_limit()):
+            carrier = self.carrier(stream.state_slot)
             if carrier is not None:
                 carrier.scheduler.add(stream)
                 carrier.wake()
-        elif stream.opened:
-            self.scheduler.add(stream)
-            self.wake()
 
     def again(self) -> None:
         """Let what was lost go first: it is not held where the rest is."""
@@ -76,7 +88,7 @@ class Outbox:
         if needs & NEEDS_ACK and stream.owed:
             stream.owed = False
             del self._owing[stream]
-        carrier = self._carriers.get(stream.answer_slot)
+        carrier = self.carrier(stream.answer_slot)
         if carrier is not None and stream.needs & ~ANSWERS == 0:
             carrier.pending[stream] = None
             carrier.wake()
@@ -147,5 +159,7 @@ class Outbox:
 
     def wake(self) -> None:
         """Let every carrier that can send do so."""
-        for carrier in self._in_order:
-            carrier.wake()
+        if not self.awake:
+            self.awake = True
+            for carrier in self._in_order:
+                carrier.wake()

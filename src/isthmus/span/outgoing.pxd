@@ -28,5 +28,5 @@ cdef bint _say_of(Session session, Carrier carrier, Message message, Stream stre
 
 @cython.locals(slot=int, pacing=Pacing, stuck=Py_ssize_t, stream=Stream, send=SendSide, limit="unsigned long long",
                room="long long", available="long long", size="long long", most="long long", before="long long",
-               offset="long long")
+               offset="long long", again=bint)
 cdef bint _data(Session session, Carrier carrier, Message message, Scheduler scheduler) except -1

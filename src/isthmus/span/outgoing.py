@@ -97,7 +97,7 @@ def _say_of(session: Session, carrier: Carrier, message: Message, stream: Stream
             stream.state_slot = carrier.slot
         if stream.needs & NEEDS_ACK:
             receive = stream.receive
-            if not message.add(frames.ack(stream.id, receive.acknowledged(), receive.renewed_limit())):
+            if not message.add_ack(stream.id, receive.acknowledged(), receive.renewed_limit()):
                 return False
             session.counters.acks_sent += 1
             stream.needs &= ~NEEDS_ACK
@@ -122,8 +122,9 @@ def _data(session: Session, carrier: Carrier, message: Message, scheduler: Sched
         available = send.available(limit)
         size = 0
         if available:
+            again = send.lost > 0
             # What goes again is not held: of what came behind it nothing can be acknowledged before.
-            if pacing.full() and not send.lost():
+            if not again and pacing.full():
                 if not scheduler.is_fresh(stream):
                     if not pacing.held:
                         pacing.held = True
@@ -132,7 +133,7 @@ def _data(session: Session, carrier: Carrier, message: Message, scheduler: Sched
                 if available > LEAST_DATA:
                     scheduler.wait(stream)  # others that are fresh may have little
                     continue
-            most = min(pacing.frame_size if send.lost() else pacing.next_frame(), available)
+            most = min(pacing.frame_size if again else pacing.next_frame(), available)
             if most > room:
                 if message.size and (room <= 0 or room < LEAST_DATA):
                     return False
@@ -141,14 +142,13 @@ def _data(session: Session, carrier: Carrier, message: Message, scheduler: Sched
             size = send.take(most, limit, slot)
             if size:
                 offset = send.taken_at
-                message.add_data_header(stream.id, offset, size)
-                send.gather(offset, size, message)
+                send.gather(stream.id, offset, size, message)
                 stream.deficit -= size
                 pacing.sent(size, session.now)
                 counters.bytes_sent += size
                 if offset < before:
                     counters.bytes_sent_again += size
-        if send.fin_due():
+        if send.fin and send.fin_due():
             if not message.add(frames.fin(stream.id, send.end)):
                 return False
             send.fin_slot = slot

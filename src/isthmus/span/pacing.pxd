@@ -33,24 +33,26 @@ cdef class Pacing:
     cdef double _best_before
     cdef double _grown_to
 
-    cpdef bint full(self)
+    cpdef bint full(self) noexcept
 
     @cython.locals(left="long long")
-    cpdef long long next_frame(self)
+    cpdef long long next_frame(self) noexcept
 
-    cpdef sent(self, long long size, double now)
-    cpdef forget(self, long long size)
+    cpdef void sent(self, long long size, double now) noexcept
+    cpdef void forget(self, long long size) noexcept
 
     cpdef delivered(self, long long size, double now)
-    cpdef bint arrived(self, unsigned long long total, double now)
-    cdef long long _settle(self)
+    cpdef bint arrived(self, unsigned long long total, double now) except -1
+
+    @cython.locals(before="long long")
+    cdef long long _settle(self) noexcept
 
     @cython.locals(elapsed=double, shortest=double)
     cdef _progress(self, double now)
 
-    cpdef bint probes(self)
+    cpdef bint probes(self) except -1
     cpdef measured(self, double seconds, double now)
-    cdef _begin(self, double now)
+    cdef void _begin(self, double now) noexcept
     cdef _sample(self, double rate)
 
     @cython.locals(held=double, gain=double, waiting=double, allowance=double, least="long long")

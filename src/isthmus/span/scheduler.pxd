@@ -10,13 +10,12 @@ cdef class _Queue:
     cdef Stream _last
     cdef Py_ssize_t size
 
-    cdef append(self, Stream stream)
+    cdef void append(self, Stream stream) noexcept
 
-    @cython.locals(stream=Stream)
-    cdef Stream popleft(self)
+    cdef void popleft(self, Stream stream) noexcept
 
     @cython.locals(each=Stream, before=Stream)
-    cdef bint remove(self, Stream stream)
+    cdef bint remove(self, Stream stream) noexcept
 
     @cython.locals(stream=Stream)
     cdef list clear(self)
@@ -28,7 +27,7 @@ cdef class Scheduler:
     cdef _Queue _fresh
     cdef _Queue _waiting
 
-    cpdef add(self, Stream stream)
+    cpdef void add(self, Stream stream) noexcept
 
     @cython.locals(queue=_Queue, stream=Stream)
     cpdef lost(self)
@@ -36,9 +35,14 @@ cdef class Scheduler:
     @cython.locals(stream=Stream)
     cpdef Stream next(self, long long quantum)
 
-    cpdef bint is_fresh(self, Stream stream)
-    cpdef bint empty(self)
-    cpdef wait(self, Stream stream)
-    cpdef settle(self, Stream stream)
+    cpdef bint is_fresh(self, Stream stream) noexcept
+    cpdef bint empty(self) noexcept
+    cpdef void wait(self, Stream stream) noexcept
+
+    @cython.locals(went_first=bint)
+    cpdef void settle(self, Stream stream) noexcept
+
     cpdef remove(self, Stream stream)
-    cdef _Queue _turn(self)
+
+    @cython.locals(turn=_Queue)
+    cdef bint _end_turn(self, Stream stream) noexcept

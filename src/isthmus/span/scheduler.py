@@ -31,15 +31,14 @@ class _Queue:
         self._last = stream
         self.size += 1
 
-    def popleft(self) -> Stream:
-        stream = self.first
-        assert stream is not None
+    def popleft(self, stream: Stream) -> None:
+        """Take out `stream`, which is the first."""
         self.first = stream.behind
         if self.first is None:
             self._last = None
-        stream.behind = None
+        else:
+            stream.behind = None
         self.size -= 1
-        return stream
 
     def remove(self, stream: Stream) -> bool:
         """Take a stream out, wherever it is; return whether it was here."""
@@ -51,7 +50,7 @@ class _Queue:
         if each is None:
             return False
         if before is None:
-            self.popleft()
+            self.popleft(each)
             return True
         before.behind = each.behind
         if before.behind is None:
@@ -64,7 +63,9 @@ class _Queue:
         """Take all out and return them."""
         streams = []
         while self.first is not None:
-            streams.append(self.popleft())
+            stream = self.first
+            self.popleft(stream)
+            streams.append(stream)
         return streams
 
 
@@ -93,7 +94,7 @@ class Scheduler:
         if stream.scheduler is None:
             stream.scheduler = self
             stream.deficit = 1
-            if stream.send.lost():
+            if stream.send.lost:
                 self._again.append(stream)
             else:
                 self._fresh.append(stream)
@@ -102,7 +103,7 @@ class Scheduler:
         """Put the streams that have to send something again before all others."""
         for queue in (self._fresh, self._waiting):
             for stream in queue.clear():
-                if stream.send.lost():
+                if stream.send.lost:
                     self._again.append(stream)
                 else:
                     queue.append(stream)
@@ -111,7 +112,7 @@ class Scheduler:
         """Return the stream that may send a frame now, or None; each turn adds `quantum` bytes."""
         while self._again.first is not None:
             stream = self._again.first
-            if stream.send.lost():
+            if stream.send.lost:
                 return stream
             self.wait(stream)
         while True:
@@ -132,7 +133,7 @@ class Scheduler:
 
     def wait(self, stream: Stream) -> None:
         """Put a stream behind all others."""
-        self._turn().popleft()
+        self._end_turn(stream)
         self._waiting.append(stream)
 
     def settle(self, stream: Stream) -> None:
@@ -140,10 +141,10 @@ class Scheduler:
 
         Otherwise one that comes back at once would be first again and again.
         """
-        if self._waiting.size and self._again.size + self._fresh.size:
-            self.wait(stream)
+        went_first = self._end_turn(stream)
+        if went_first and self._waiting.size:
+            self._waiting.append(stream)
         else:
-            self._turn().popleft()
             stream.scheduler = None
 
     def remove(self, stream: Stream) -> None:
@@ -160,8 +161,12 @@ class Scheduler:
             stream.scheduler = None
         return streams
 
-    def _turn(self) -> _Queue:
-        """Return the queue whose turn it is."""
+    def _end_turn(self, stream: Stream) -> bool:
+        """Take out the stream whose turn it is; return whether it went before those that wait."""
+        turn = self._waiting
         if self._again.size:
-            return self._again
-        return self._fresh if self._fresh.size else self._waiting
+            turn = self._again
+        elif self._fresh.size:
+            turn = self._fresh
+        turn.popleft(stream)
+        return turn is not self._waiting

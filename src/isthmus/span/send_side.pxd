@@ -19,8 +19,9 @@ cdef class SendSide:
     cdef long long _cursor_at
     cdef int _slot
     cdef public int fin_slot
-    cdef long long _lost
+    cdef readonly long long lost
     cdef readonly long long acked
+    cdef readonly int acked_slot
     cdef readonly long long next
     cdef readonly long long taken_at
     cdef readonly long long end
@@ -29,12 +30,13 @@ cdef class SendSide:
     cdef public bint fin_sent
     cdef public bint fin_acked
 
-    cpdef write(self, bytes data)
+    cpdef int write(self, bytes data) except -1
     cpdef list drop(self)
-    cpdef bint sendable(self, unsigned long long limit)
-    cpdef bint fin_due(self)
-    cpdef bint lost(self)
-    cpdef long long available(self, unsigned long long limit)
+    cpdef bint sendable(self, unsigned long long limit) noexcept
+    cpdef bint fin_due(self) noexcept
+
+    @cython.locals(start="long long", end="long long", slot=int)
+    cpdef Py_ssize_t available(self, unsigned long long limit) except -1
 
     @cython.locals(start="long long", size="long long")
     cpdef Py_ssize_t take(self, long long maximum, unsigned long long limit, int slot) except -1
@@ -47,11 +49,11 @@ cdef class SendSide:
 
     cdef _keep(self, list ranges)
 
-    @cython.locals(index=Py_ssize_t, at="long long", skip=Py_ssize_t, chunk=bytes, chunks=list)
-    cpdef gather(self, long long offset, Py_ssize_t size, Message message)
+    @cython.locals(index=Py_ssize_t, at="long long", skip=Py_ssize_t, length=Py_ssize_t, chunk=bytes)
+    cpdef int gather(self, unsigned int stream, long long offset, Py_ssize_t size, Message message) except -1
 
-    @cython.locals(index=Py_ssize_t, start="long long", size="long long", end="long long", slot=int, done=list, ranges=list)
-    cpdef list acknowledge(self, unsigned long long received)
+    @cython.locals(size="long long", end="long long", slot=int)
+    cpdef Py_ssize_t acknowledge(self, unsigned long long received) except -1
 
     @cython.locals(first=Py_ssize_t, chunks=list, at="long long", chunk=bytes)
     cdef _trim(self)

@@ -29,7 +29,8 @@ class SendSide:
     """The sending direction of a stream. Offsets count from 0; nothing is copied that was written.
 
     `limit` is up to where the peer takes data. `fin` says that the application ended its data at `end`.
-    `taken_at` is where the bytes begin that `take` gave last.
+    `taken_at` is where the bytes begin that `take` gave last. `lost` is how many bytes have to go again, and
+    `acked_slot` on which carrier those went that `acknowledge` told last.
     """
 
     __slots__ = (
@@ -39,16 +40,17 @@ class SendSide:
         "_ends",
         "_first",
         "_first_at",
-        "_lost",
         "_slot",
         "_slots",
         "acked",
+        "acked_slot",
         "end",
         "fin",
         "fin_acked",
         "fin_sent",
         "fin_slot",
         "limit",
+        "lost",
         "next",
         "taken_at",
     )
@@ -62,8 +64,9 @@ class SendSide:
         self._slot = NEVER  # of the last range, which ends at `next`
         self._ends: list[int] = _NONE  # of each range before it, from `acked` on: as a rule there are none
         self._slots: list[int] = _NONE
-        self._lost = 0  # bytes in ranges that are LOST
+        self.lost = 0  # bytes in ranges that are LOST
         self.acked = 0
+        self.acked_slot = NEVER
         self.next = 0
         self.taken_at = 0
         self.end = 0
@@ -110,27 +113,23 @@ class SendSide:
             dropped.append((slot, end - start))
             start = end
         self._chunks = self._ends = self._slots = _NONE
-        self._first = self._cursor = self._lost = 0
+        self._first = self._cursor = self.lost = 0
         self.acked = self.next = self.end
         return dropped
 
     def sendable(self, limit: int) -> bool:
         """Whether there is something to send below `limit`, or the FIN."""
-        if self._lost or self.next < min(self.end, limit):
+        if self.lost or self.next < min(self.end, limit):
             return True
-        return self.fin_due()
+        return self.fin and self.fin_due()
 
     def fin_due(self) -> bool:
         """Whether everything was sent and FIN is next."""
-        return self.fin and self.fin_slot < 0 and self.next == self.end and not self._lost
-
-    def lost(self) -> bool:
-        """Whether some of it has to go again."""
-        return self._lost > 0
+        return self.fin and self.fin_slot < 0 and self.next == self.end and not self.lost
 
     def available(self, limit: int) -> int:
         """Return how many bytes the next call to `take` could give at most."""
-        if self._lost:
+        if self.lost:
             start = self.acked
             for end, slot in self._ranges():
                 if slot == LOST:
@@ -143,7 +142,7 @@ class SendSide:
 
         What was lost goes first. A stream whose ranges would be too many to tell apart gives none.
         """
-        if self._lost:
+        if self.lost:
             return self._take_lost(maximum, slot)
         start = self.next
         size = min(self.end, limit) - start
@@ -180,7 +179,7 @@ class SendSide:
         if index and ranges[index - 1][1] == slot:
             del ranges[index - 1]  # it joins the one before
         self._keep(ranges)
-        self._lost -= size
+        self.lost -= size
         self.taken_at = start
         return size
 
@@ -201,71 +200,73 @@ class SendSide:
             self._ends = [end for end, _ in ranges[:-1]]
             self._slots = [slot for _, slot in ranges[:-1]]
 
-    def gather(self, offset: int, size: int, message: Message) -> None:
-        """Add the `size` bytes at `offset` to a message; large pieces share memory with what was written."""
+    def gather(self, stream: int, offset: int, size: int, message: Message) -> None:
+        """Add the `size` bytes at `offset` to a message, as DATA of `stream`; the caller has looked for room.
+
+        Large pieces share memory with what was written.
+        """
         index, at = self._cursor, self._cursor_at
         if offset < at:
             index, at = self._first, self._first_at
-        chunks = self._chunks
-        chunk = chunks[index]
-        while at + len(chunk) <= offset:
-            at += len(chunk)
+        chunk = self._chunks[index]
+        length = len(chunk)
+        while at + length <= offset:
+            at += length
             index += 1
-            chunk = chunks[index]
+            chunk = self._chunks[index]
+            length = len(chunk)
         skip = offset - at
-        while size >= len(chunk) - skip:
-            message.put(chunk, skip, len(chunk) - skip)
-            size -= len(chunk) - skip
-            at += len(chunk)
+        if size < length - skip:
+            message.add_data(stream, offset, chunk, skip, size)
+        elif size == length - skip:
+            message.add_data(stream, offset, chunk, skip, size)
             index += 1
-            skip = 0
-            if size == 0:
-                break
-            chunk = chunks[index]
-        if size:
-            message.put(chunk, skip, size)
+            at += length
+        else:
+            message.add_data_header(stream, offset, size)
+            while size >= length - skip:
+                message.put(chunk, skip, length - skip)
+                size -= length - skip
+                at += length
+                index += 1
+                skip = 0
+                if size == 0:
+                    break
+                chunk = self._chunks[index]
+                length = len(chunk)
+            if size:
+                message.put(chunk, skip, size)
         self._cursor, self._cursor_at = index, at
 
-    def acknowledge(self, received: int) -> list[tuple[int, int]]:
-        """Forget what lies below `received`; return (slot, bytes) for what was sent and is acknowledged now.
+    def acknowledge(self, received: int) -> int:
+        """Forget what lies below `received` in the lowest range: return how many bytes that are, 0 for none.
 
-        Raises SpanError if that much was never sent. An old acknowledgement changes nothing.
+        `acked_slot` says on which carrier they went. Call it until it gives 0. Raises SpanError if that much
+        was never sent. An old acknowledgement changes nothing.
         """
         if received > self.next:
             if received != self.end + 1 or not self.fin_sent:
                 raise wrong(f"{received} is acknowledged, {self.next} was sent")
             self.fin_acked = True
             received = self.end
-        if received <= self.acked:
-            return []
-        done = []
-        if self._ends is _NONE:  # there is one range only
-            size = received - self.acked
-            done.append((self._slot, size))
-            if self._slot == LOST:
-                self._lost -= size
-            self.acked = received
-            self._trim()
-            return done
-        index = 0
-        start = self.acked
-        ranges = self._ranges()
-        for end, slot in ranges:
-            size = min(end, received) - start
-            done.append((slot, size))
-            if slot == LOST:
-                self._lost -= size
-            if end > received:
-                break
-            index += 1
-            start = end
-            if end == received:
-                break
-        if index:
-            self._keep(ranges[index:])
-        self.acked = received
+        size = received - self.acked
+        if size <= 0:
+            return 0
+        slot = self._slot
+        if self._ends is not _NONE:  # there is more than one range
+            slot = self._slots[0]
+            end = self._ends[0]
+            if received >= end:
+                size = end - self.acked
+                del self._ends[0], self._slots[0]
+                if len(self._ends) == 0:
+                    self._ends = self._slots = _NONE
+        if slot == LOST:
+            self.lost -= size
+        self.acked += size
+        self.acked_slot = slot
         self._trim()
-        return done
+        return size
 
     def _trim(self) -> None:
         """Forget the chunks that are acknowledged."""
@@ -274,10 +275,12 @@ class SendSide:
             self._first = self._cursor = 0
             return
         first, at, chunks = self._first, self._first_at, self._chunks
-        while at + len(chunks[first]) <= self.acked:
-            at += len(chunks[first])
+        chunk = chunks[first]
+        while at + len(chunk) <= self.acked:
+            at += len(chunk)
             chunks[first] = b""
             first += 1
+            chunk = chunks[first]
         if self._cursor < first:
             self._cursor, self._cursor_at = first, at
         if first >= _COMPACT_FROM and first * 2 >= len(chunks):
@@ -288,12 +291,12 @@ class SendSide:
 
     def lose(self, slot: int) -> int:
         """Put what was sent on `slot` and not acknowledged back; return how many bytes these are."""
-        found = self._lost
+        found = self.lost
         ranges: list[tuple[int, int]] = []
         start = self.acked
         for end, each in self._ranges():
             if each == slot:
-                self._lost += end - start
+                self.lost += end - start
                 each = LOST
             if ranges and ranges[-1][1] == each:
                 ranges.pop()
@@ -302,4 +305,4 @@ class SendSide:
         self._keep(ranges)
         if self.fin_slot == slot:
             self.fin_slot = LOST
-        return self._lost - found
+        return self.lost - found

@@ -76,8 +76,8 @@ cdef class Session:
 
     cpdef accept(self, Stream stream)
 
-    @cython.locals(room="long long")
-    cpdef long long write(self, Stream stream, data)
+    @cython.locals(room="long long", kept=bytes)
+    cpdef Py_ssize_t write(self, Stream stream, data) except? -1
 
     cpdef write_eof(self, Stream stream)
 
@@ -93,7 +93,8 @@ cdef class Session:
     @cython.locals(each=Carrier)
     cpdef bint has_other(self, Carrier carrier)
 
-    cpdef bint is_elsewhere(self, int slot, Carrier carrier)
+    @cython.locals(other=Carrier)
+    cpdef bint is_elsewhere(self, int slot, Carrier carrier) except -1
     cpdef bint is_ours(self, long long stream_id)
 
     @cython.locals(stream=Stream, receive=ReceiveSide)

@@ -240,8 +240,9 @@ class Session:
             return 0
         if stream.send.fin:
             raise RuntimeError("write after write_eof")
-        if data:
-            stream.send.write(data if type(data) is bytes else bytes(data))
+        kept = data if type(data) is bytes else bytes(data)
+        if kept:
+            stream.send.write(kept)
             stream.charge()
             if stream.scheduler is None:
                 self.outbox.ready(stream)
@@ -455,7 +456,9 @@ class Session:
 
     def is_elsewhere(self, slot: int, carrier: Carrier) -> bool:
         """Whether another carrier than this has the slot and can send."""
-        other = self.carriers.get(slot)
+        if slot == carrier.slot:
+            return False
+        other = self.outbox.carrier(slot)
         return other is not None and other is not carrier
 
     def has_other(self, carrier: Carrier) -> bool:

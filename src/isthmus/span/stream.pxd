@@ -34,15 +34,15 @@ cdef class Stream:
     cdef public bint resetting
     cdef public bint blocked
 
-    cpdef unsigned long long send_limit(self)
+    cpdef unsigned long long send_limit(self) noexcept
 
-    @cython.locals(send=SendSide, wanted="long long", free="long long", most="long long")
-    cpdef long long room(self)
+    @cython.locals(acked="long long", wanted="long long", most="long long", free="long long")
+    cpdef long long room(self) noexcept
 
-    cpdef bint unblocks(self)
+    cpdef bint unblocks(self) noexcept
 
     @cython.locals(above="long long")
-    cpdef charge(self)
+    cpdef void charge(self) noexcept
 
-    cpdef bint complete(self)
+    cpdef bint complete(self) noexcept
     cpdef list drop(self)

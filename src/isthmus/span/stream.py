@@ -95,13 +95,13 @@ class Stream:
         The store holds what the peer's limit lets out, at most 16 MiB, of which 64 KiB are the stream's own
         and the rest is borrowed from the session's budget.
         """
-        send = self.send
+        acked = self.send.acked
         wanted = GUARANTEED_WINDOW
-        if self.opened and send.limit > send.acked + GUARANTEED_WINDOW:
-            wanted = min(send.limit - send.acked, LARGEST_STORE)
+        if self.opened and self.send.limit > acked + GUARANTEED_WINDOW:
+            wanted = min(self.send.limit - acked, LARGEST_STORE)
         free = max(0, self._send_budget.size - self._send_budget.used)
         most = GUARANTEED_WINDOW + self._send_charged + free
-        return min(wanted, most) - (send.end - send.acked)
+        return min(wanted, most) - (self.send.end - acked)
 
     def unblocks(self) -> bool:
         """Whether an application that waits may write again: a fifth of what may be stored is free."""
@@ -115,8 +115,9 @@ class Stream:
         above = self.send.end - self.send.acked - GUARANTEED_WINDOW
         if above < 0:
             above = 0
-        self._send_budget.used += above - self._send_charged
-        self._send_charged = above
+        if above != self._send_charged:
+            self._send_budget.used += above - self._send_charged
+            self._send_charged = above
 
     def complete(self) -> bool:
         """Whether both directions are: our FIN is acknowledged, the peer's end is here and acknowledged."""

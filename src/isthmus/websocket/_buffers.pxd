@@ -24,11 +24,35 @@ cdef inline int put(bytearray buffer, Py_ssize_t position, bytes data, Py_ssize_
     return 0
 
 
+cdef extern from *:
+    """
+    #include <string.h>
+
+    /* Of two numbers, byte by byte, GCC makes a hundred instructions for its vectors. */
+    static inline void spread(char *out, unsigned long long number) {
+    #if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        number = __builtin_bswap64(number);
+        memcpy(out, &number, 8);
+    #else
+        for (int index = 0; index < 8; index++)
+            out[index] = (char) (number >> (56 - 8 * index));
+    #endif
+    }
+    """
+    void spread(char *out, unsigned long long number) noexcept
+
+
 cdef inline int put_number(bytearray buffer, Py_ssize_t position, unsigned long long number) except -1:
-    cdef char *out = place(buffer, position, 8)
-    cdef int index
-    for index in range(8):
-        out[index] = <char> (number >> (56 - 8 * index))
+    spread(place(buffer, position, 8), number)
+    return 0
+
+
+cdef inline int put_numbers(
+    bytearray buffer, Py_ssize_t position, unsigned long long first, unsigned long long second
+) except -1:
+    cdef char *out = place(buffer, position, 16)
+    spread(out, first)
+    spread(out + 8, second)
     return 0
 
 

@@ -20,6 +20,12 @@ def put_number(buffer: bytearray, position: int, number: int) -> None:
     buffer[position : position + 8] = number.to_bytes(8, "big")
 
 
+def put_numbers(buffer: bytearray, position: int, first: int, second: int) -> None:
+    """Write two numbers as `put_number` does, the second behind the first."""
+    _check(len(buffer), position, 16)
+    buffer[position : position + 16] = (first << 64 | second).to_bytes(16, "big")
+
+
 def cut(buffer: bytearray, position: int, size: int) -> bytes:
     """Return a copy of `size` bytes from `position` on. Raises IndexError outside of `buffer`."""
     _check(len(buffer), position, size)
