@@ -50,7 +50,7 @@ def fill(session: Session, carrier: Carrier, message: Message) -> bool:
         _say(session, carrier, message, carrier.pending)
         and (reserved or _say(session, carrier, message, outbox.pending))
         and carrier.is_live()
-        and _data(session, carrier, message, carrier.scheduler)
+        and (carrier.scheduler.empty() or _data(session, carrier, message, carrier.scheduler))
         and (
             reserved
             or ((carrier.draining or carrier.stalled) and session.has_other(carrier))

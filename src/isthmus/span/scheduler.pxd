@@ -44,5 +44,4 @@ cdef class Scheduler:
 
     cpdef remove(self, Stream stream)
 
-    @cython.locals(turn=_Queue)
     cdef bint _end_turn(self, Stream stream) noexcept

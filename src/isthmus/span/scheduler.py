@@ -163,10 +163,11 @@ class Scheduler:
 
     def _end_turn(self, stream: Stream) -> bool:
         """Take out the stream whose turn it is; return whether it went before those that wait."""
-        turn = self._waiting
         if self._again.size:
-            turn = self._again
-        elif self._fresh.size:
-            turn = self._fresh
-        turn.popleft(stream)
-        return turn is not self._waiting
+            self._again.popleft(stream)
+            return True
+        if self._fresh.size:
+            self._fresh.popleft(stream)
+            return True
+        self._waiting.popleft(stream)
+        return False

@@ -456,8 +456,6 @@ class Session:
 
     def is_elsewhere(self, slot: int, carrier: Carrier) -> bool:
         """Whether another carrier than this has the slot and can send."""
-        if slot == carrier.slot:
-            return False
         other = self.outbox.carrier(slot)
         return other is not None and other is not carrier
 
