@@ -141,7 +141,7 @@ def test_an_idle_limit_is_learned_and_costs_no_stream(
             client.sendall(b"before")
             assert peers.read_exactly(client, 6) == b"before"
             pair.client.wait_for("something on the way cuts what is idle for")
-            assert said(pair, "lost the carrier") == 2
+            eventually(lambda: said(pair, "lost the carrier") == 2, "it is told that the second is lost")
             time.sleep(3 * LIMIT)
             assert said(pair, "lost the carrier") == 2, "pings keep it"
             client.sendall(b"after")
