@@ -12,6 +12,9 @@ from email.utils import format_datetime
 from types import TracebackType
 from typing import Self
 
+from tests.transports.loops import turns
+from tests.transports.proxy_servers import BEGINNING
+
 Head = bytes
 Change = Callable[[Head], Head | None]
 """Takes a request head and returns what goes on in its place; None: `Box.refusal` is the answer."""
@@ -58,6 +61,7 @@ class Box:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
+        await turns(BEGINNING)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -11,10 +11,14 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+from tests.transports.loops import turns
+
 from isthmus.config.model import GatewayOptions
 from isthmus.transports.span.limits import Budgets
 
 BUDGETS = Budgets.of(GatewayOptions())
+BEGINNING = 5
+"""Turns of the loop after which who was accepted has begun: a task that has not cannot end what it has."""
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable["tuple[str, int] | None"]]
 
 
@@ -40,6 +44,7 @@ class ProxyServer:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
+        await turns(BEGINNING)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -168,11 +173,13 @@ async def serve(banner: bytes, context: ssl.SSLContext | None = None) -> asyncio
     """Start a server that says `banner` first, then sends back what it gets."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            writer.write(banner)
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError):
+                writer.write(banner)
+                while data := await reader.read(1 << 16):
+                    writer.write(data)
+        finally:
+            writer.close()
 
     return await asyncio.start_server(talk, "127.0.0.1", 0, ssl=context)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from tests.transports.conformance import Recorder
-from tests.transports.loops import until
-from tests.transports.proxy_servers import BUDGETS, head_of, port_of
+from tests.transports.loops import turns, until
+from tests.transports.proxy_servers import BEGINNING, BUDGETS, head_of, port_of
 
 from isthmus.config.model import ConnectOptions
 from isthmus.errors import ConnectError
@@ -31,6 +31,7 @@ class WebServer:
 
     async def __aexit__(self, *_: object) -> None:
         self.server.close()
+        await turns(BEGINNING)
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.sleep(0)
