@@ -13,7 +13,6 @@ cdef Py_ssize_t ACKNOWLEDGE_EVERY
 
 @cython.final
 cdef class Outbox:
-    cdef dict _carriers
     cdef list _in_order
     cdef dict _owing
     cdef readonly dict pending

@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 
 class Outbox:
-    """The queues of one session; `carriers` is its own table of carriers by slot, `in_order` lists them.
+    """The queues of one session; `in_order` is its own list of carriers.
 
     `acknowledge_at` is when the acknowledgements that are owed have to go. `awake` says that all carriers
     were woken; each takes that back when it makes a message.
     """
 
     __slots__ = (
-        "_carriers",
         "_in_order",
         "_owing",
         "_unacknowledged",
@@ -39,8 +38,7 @@ class Outbox:
         "scheduler",
     )
 
-    def __init__(self, carriers: dict[int, Carrier], in_order: list[Carrier]) -> None:
-        self._carriers = carriers
+    def __init__(self, in_order: list[Carrier]) -> None:
         self._in_order = in_order
         self.pending: dict[Stream, None] = {}
         self.scheduler = Scheduler()
@@ -118,7 +116,7 @@ class Outbox:
             for stream in owing:
                 stream.owed = False
                 self.say(stream, NEEDS_ACK)
-            if len(self._carriers) > 1:
+            if len(self._in_order) > 1:
                 self._tell_arrived()
 
     def _tell_arrived(self) -> None:

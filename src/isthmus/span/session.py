@@ -190,7 +190,7 @@ class Session:
         self.opened_by_peer = 0  # how many of the table
         self.unanswered: dict[int, Stream] = {}  # ours, without OPENED
         self._lowest = self.next_stream  # no stream below it is unanswered
-        self.outbox = Outbox(self.carriers, self.in_order)
+        self.outbox = Outbox(self.in_order)
         self.flows = Flows(self)
 
     # --- for the application
